@@ -1,0 +1,209 @@
+/* pool.c - the context's worker threads: short fork-join, sleeping when idle. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* pthread_setname_np */
+#endif
+#include "base/base.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Turns of a waiting loop before a thread goes to sleep: some tens of microseconds, about what a wake-up costs. */
+#define SPIN_TURNS 4000
+
+struct job {
+    us_task_fn fn;
+    void *arg;
+    int64_t n;
+    const us_cancel *cancel;
+};
+
+struct worker {
+    us_pool *pool;
+    pthread_t thread;
+    int index;
+};
+
+struct us_pool {
+    int n_threads; /* with the calling thread */
+    int n_started;
+    int busy;       /* atomic: a job is running */
+    int generation; /* atomic: number of the present job */
+    int running;    /* atomic: workers that have not finished it */
+    int quit;
+    struct job job;
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    struct worker workers[1]; /* n_threads - 1 */
+};
+
+static void pause_cpu(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* The run of tasks of one worker. */
+static void run_share(const struct job *job, int worker, int n_threads) {
+    int64_t i = job->n * worker / n_threads, end = job->n * (worker + 1) / n_threads;
+    us_fp_enter();
+    for (; i < end && !us_cancelled(job->cancel); i++)
+        job->fn(job->arg, i, worker);
+    us_fp_leave();
+}
+
+static void wait_for_job(us_pool *pool, int seen) {
+    int turn;
+    for (turn = 0; turn < SPIN_TURNS; turn++) {
+        if (__atomic_load_n(&pool->generation, __ATOMIC_ACQUIRE) != seen)
+            return;
+        pause_cpu();
+    }
+    pthread_mutex_lock(&pool->lock);
+    while (__atomic_load_n(&pool->generation, __ATOMIC_ACQUIRE) == seen)
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void *worker_main(void *argument) {
+    struct worker *self = (struct worker *)argument;
+    us_pool *pool = self->pool;
+    int seen = 0;
+    for (;;) {
+        wait_for_job(pool, seen);
+        seen++;
+        if (pool->quit)
+            return NULL;
+        run_share(&pool->job, self->index, pool->n_threads);
+        if (__atomic_sub_fetch(&pool->running, 1, __ATOMIC_ACQ_REL) == 0) {
+            pthread_mutex_lock(&pool->lock);
+            pthread_cond_signal(&pool->done);
+            pthread_mutex_unlock(&pool->lock);
+        }
+    }
+}
+
+static void post_job(us_pool *pool) {
+    pthread_mutex_lock(&pool->lock);
+    __atomic_add_fetch(&pool->generation, 1, __ATOMIC_ACQ_REL);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+us_pool *us_pool_create(us_context *ctx, int n_threads) {
+    size_t size = sizeof(us_pool) + sizeof(struct worker) * (size_t)(n_threads - 1);
+    us_pool *pool = (us_pool *)us_alloc_zero(ctx, size);
+    pthread_attr_t attributes;
+    int i;
+    if (!pool)
+        return NULL;
+    pool->n_threads = n_threads;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, (size_t)1 << 20);
+    for (i = 1; i < n_threads; i++) {
+        struct worker *worker = &pool->workers[i - 1];
+        worker->pool = pool;
+        worker->index = i;
+        if (pthread_create(&worker->thread, &attributes, worker_main, worker))
+            break;
+        pool->n_started++;
+#if defined(__linux__)
+        {
+            char name[24];
+            snprintf(name, sizeof name, "unetstar-%d", i);
+            pthread_setname_np(worker->thread, name);
+        }
+#endif
+    }
+    pthread_attr_destroy(&attributes);
+    if (pool->n_started < n_threads - 1) {
+        us_pool_destroy(ctx, pool);
+        us_fail(UNETSTAR_ESTATE, "worker thread %d could not be started", i);
+        return NULL;
+    }
+    return pool;
+}
+
+void us_pool_destroy(us_context *ctx, us_pool *pool) {
+    int i;
+    if (us_context_check(ctx) == 0) { /* after a fork there is nobody to join */
+        pool->quit = 1;
+        post_job(pool);
+        for (i = 0; i < pool->n_started; i++)
+            pthread_join(pool->workers[i].thread, NULL);
+        pthread_cond_destroy(&pool->done);
+        pthread_cond_destroy(&pool->wake);
+        pthread_mutex_destroy(&pool->lock);
+    }
+    us_free(ctx, pool);
+}
+
+int us_pool_run(us_pool *pool, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n) {
+    int turn;
+    if (__atomic_exchange_n(&pool->busy, 1, __ATOMIC_ACQUIRE))
+        return 1;
+    pool->job.fn = fn;
+    pool->job.arg = arg;
+    pool->job.n = n;
+    pool->job.cancel = cancel;
+    __atomic_store_n(&pool->running, pool->n_threads - 1, __ATOMIC_RELEASE);
+    post_job(pool);
+    run_share(&pool->job, 0, pool->n_threads);
+    for (turn = 0; turn < SPIN_TURNS && __atomic_load_n(&pool->running, __ATOMIC_ACQUIRE); turn++)
+        pause_cpu();
+    if (__atomic_load_n(&pool->running, __ATOMIC_ACQUIRE)) {
+        pthread_mutex_lock(&pool->lock);
+        while (__atomic_load_n(&pool->running, __ATOMIC_ACQUIRE))
+            pthread_cond_wait(&pool->done, &pool->lock);
+        pthread_mutex_unlock(&pool->lock);
+    }
+    __atomic_store_n(&pool->busy, 0, __ATOMIC_RELEASE);
+    return 0;
+}
+
+/* ---- us_parallel: pool, runner or the calling thread ---- */
+
+struct runner_job {
+    struct job job;
+    int n_threads;
+};
+
+/* A caller's thread has a control word of its own. */
+static void runner_task(void *opaque, int64_t index, int32_t worker) {
+    struct runner_job *r = (struct runner_job *)opaque;
+    us_fp_enter();
+    if (!us_cancelled(r->job.cancel))
+        r->job.fn(r->job.arg, index, worker);
+    us_fp_leave();
+}
+
+int us_workers(const us_context *ctx) {
+    return ctx->n_threads;
+}
+
+int us_parallel(us_context *ctx, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n) {
+    struct runner_job r;
+    int code = us_context_check(ctx);
+    if (code)
+        return code;
+    r.job.fn = fn;
+    r.job.arg = arg;
+    r.job.n = n;
+    r.job.cancel = cancel;
+    r.n_threads = ctx->n_threads;
+    if (ctx->run && n > 1) {
+        us_fp_callback_begin();
+        code = ctx->run(ctx->runner, &r, runner_task, n);
+        us_fp_callback_end();
+        if (code)
+            return us_fail(UNETSTAR_EUSER, "the caller's runner returned %d", code);
+    } else if (!ctx->pool || n <= 1 || us_pool_run(ctx->pool, cancel, fn, arg, n)) {
+        run_share(&r.job, 0, 1);
+    }
+    return us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "canceled") : 0;
+}

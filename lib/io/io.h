@@ -1,0 +1,51 @@
+/*
+ * io.h - bytes in and out: whole files, atomic saves, a subset of JSON, and safetensors.
+ */
+#ifndef US_IO_H
+#define US_IO_H
+
+#include "base/base.h"
+
+/* ---- Files (file.c). Paths are UTF-8. Every error names the file and the system's reason. ---- */
+
+#define US_FILE_LIMIT ((size_t)1 << 36) /* larger files are refused */
+int us_file_read(us_context *ctx, const char *path, void **data, size_t *size); /* us_free the data */
+int us_stream_read(us_context *ctx, unetstar_read_fn read, void *user, void **data, size_t *size);
+/* produce writes the content through `write`; it goes to a temporary file in the same folder, which is synced and renamed to
+ * path when everything succeeded, and removed otherwise. */
+typedef int (*us_produce_fn)(void *arg, unetstar_write_fn write, void *user);
+int us_file_write_atomic(us_context *ctx, const char *path, us_produce_fn produce, void *arg);
+
+/* ---- safetensors (safetensors_read.c, safetensors_write.c) ---- */
+
+struct us_st_tensor {
+    const char *name;
+    int32_t dtype; /* UNETSTAR_FLOAT32, _UINT8, _INT64; other types of a file are -1 */
+    int32_t ndim;
+    int64_t shape[UNETSTAR_MAX_DIMS];
+    const void *data; /* little-endian; a reader's data may be unaligned: copy it with memcpy */
+    size_t bytes;
+};
+struct us_st_meta {
+    const char *key, *value;
+};
+struct us_st_file {
+    us_context *ctx;
+    struct us_st_tensor *tensors;
+    int64_t n_tensors;
+    struct us_st_meta *meta;
+    int64_t n_meta;
+    void *strings; /* backing memory of names and metadata */
+};
+/* Checks everything (header length, JSON, types, shapes against offsets, no holes, no overlap, no trailing bytes, no duplicate
+ * names) before it trusts any of it. The file borrows data. EFORMAT with the reason. */
+int us_st_parse(struct us_st_file **out, us_context *ctx, const void *data, size_t size);
+void us_st_close(struct us_st_file *file);
+const struct us_st_tensor *us_st_find(const struct us_st_file *file, const char *name); /* NULL: none */
+const char *us_st_meta_get(const struct us_st_file *file, const char *key);              /* NULL: none */
+/* Writes header and data through `write`, tensors ordered by falling element size and then by name, as the reference writer
+ * does; the header is padded with spaces to a multiple of 8. The same content always gives the same bytes. EIO, ENOMEM. */
+int us_st_write(us_context *ctx, const struct us_st_tensor *tensors, int64_t n_tensors, const struct us_st_meta *meta,
+                int64_t n_meta, unetstar_write_fn write, void *user);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * levels.h - the rungs of the ladder; private to lib/kern.
+ *
+ * Each fills the entries it has and the name, and leaves the others to the rung below. Each first runs the contraction
+ * probe of its own object, and returns -1 (with the table as it was) when a*b+c was fused there.
+ */
+#ifndef US_KERN_LEVELS_H
+#define US_KERN_LEVELS_H
+
+#include "kern/kern.h"
+
+int us_level_reference(struct us_kernels *k);
+int us_level_reference_fma(struct us_kernels *k);
+int us_level_avx2(struct us_kernels *k);
+int us_level_avx512(struct us_kernels *k);
+
+#endif
