@@ -77,6 +77,9 @@ int us_context_check(const us_context *ctx);
 void us_note(const us_context *ctx, int level, const char *format, ...) US_PRINTF(3, 4);
 
 int us_atomic_add(int *value, int amount); /* returns the new value */
+/* A lock that is held for moments only. */
+void us_lock(int *lock);
+void us_unlock(int *lock);
 
 /* What a long call carries with it. */
 struct us_watch {
@@ -137,6 +140,7 @@ double us_pow(double x, double y); /* x > 0 */
 double us_sin(double x);           /* |x| < 2^20 */
 double us_cos(double x);
 double us_round(double x); /* half away from zero */
+double us_nan(void);        /* a quiet NaN */
 
 /* ---- Random numbers: counter-based, never shared state ---- */
 

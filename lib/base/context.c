@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -118,6 +119,17 @@ void us_note(const us_context *ctx, int level, const char *format, ...) {
 
 int us_atomic_add(int *value, int amount) {
     return __atomic_add_fetch(value, amount, __ATOMIC_ACQ_REL);
+}
+
+void us_lock(int *lock) {
+    while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE)) {
+        while (__atomic_load_n(lock, __ATOMIC_RELAXED))
+            sched_yield();
+    }
+}
+
+void us_unlock(int *lock) {
+    __atomic_store_n(lock, 0, __ATOMIC_RELEASE);
 }
 
 int us_cancelled(const us_cancel *cancel) {

@@ -19,7 +19,7 @@ static double from_bits(uint64_t b) {
     return x;
 }
 
-static double quiet_nan(void) {
+double us_nan(void) {
     return from_bits(0x7ff8000000000000u);
 }
 
@@ -124,7 +124,7 @@ double us_log(double x) {
     if (x != x || x == infinity())
         return x;
     if (x <= 0)
-        return x == 0 ? -infinity() : quiet_nan();
+        return x == 0 ? -infinity() : us_nan();
     log_pair(x, &high, &low);
     return high + low;
 }
@@ -144,7 +144,7 @@ double us_pow(double x, double y) {
     if (y == 0 || x == 1.0)
         return 1.0;
     if (x != x || y != y || x < 0)
-        return quiet_nan();
+        return us_nan();
     if (x == 0)
         return y > 0 ? 0 : infinity();
     log_pair(x, &lh, &ll);

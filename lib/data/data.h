@@ -14,12 +14,17 @@ struct us_image {
     int64_t stride; /* bytes */
     int channels, bits;
 };
+#define US_IMAGE_MAX 32768
+/* EINVAL, the text beginning with `what`, unless size, channels, bits and stride are possible. */
+int us_image_check(const struct us_image *image, const char *what);
+/* Sample c of pixel (y, x) as stored. */
+int us_image_sample(const struct us_image *image, int64_t y, int64_t x, int c);
 /* Sample c of pixel (y, x) scaled to 0..255 (16 bit: value / 257, exact for 8-bit pictures stored as v * 257). */
 float us_image_at(const struct us_image *image, int64_t y, int64_t x, int c);
 
 /* ---- Field of view (field.c) ---- */
 
-/* mask (h, w): 255 inside, 0 outside. *source: UNETSTAR_FIELD_FOUND or _WHOLE. */
+/* mask (h, w): 255 inside, 0 outside. *source: UNETSTAR_FIELD_FOUND or _WHOLE. Fails only when memory does. */
 int us_field_find(us_context *ctx, const struct us_image *image, uint8_t *mask, int32_t *source);
 
 /* ---- Preprocessing (prep.c, clahe.c) ---- */
@@ -31,17 +36,26 @@ struct us_prep {
 void us_prep_default(struct us_prep *prep);
 int us_prep_check(const struct us_prep *prep); /* EINVAL with the field named */
 int us_prep_channels(const struct us_prep *prep);
-/* x (channels, h, w). mask (h, w) may be NULL unless standardize is set; then the field is found. */
+/* x (channels, h, w). mask (h, w) may be NULL; then the field is found when standardize is set. An image of one channel gives
+ * it to every colour. With CLAHE or gamma values pass through bytes, cut off as in the original protocol (prep.c); without,
+ * 16-bit images keep their depth. A uniform channel becomes 0 by min-max. Allocates nothing when h w >= 86 clahe_tiles^2 and
+ * no field has to be found. ENOMEM is the only error for checked arguments. */
 int us_prep_run(us_context *ctx, const struct us_prep *prep, const struct us_image *image, const uint8_t *mask, float *x);
 /* As text for a model's metadata: "color=gray min_max=1 clahe_tiles=8 clahe_clip=2 gamma=1.2 standardize=0". */
 #define US_PREP_TEXT 160
 void us_prep_format(char out[US_PREP_TEXT], const struct us_prep *prep);
 int us_prep_parse(const char *text, struct us_prep *prep); /* EFORMAT */
-/* Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) of one plane of bytes in place, tiles x tiles. */
+/* Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) of one plane of bytes in place, tiles x tiles; the bits
+ * of OpenCV's. us_clahe_with takes its us_clahe_size bytes of tables from the caller. */
 int us_clahe(us_context *ctx, uint8_t *plane, int64_t height, int64_t width, int tiles, float clip);
+size_t us_clahe_size(int tiles);
+void us_clahe_with(uint8_t *plane, int64_t height, int64_t width, int tiles, float clip, uint8_t *tables);
 
 /* ---- Synthetic fundus (synthetic*.c) ---- */
 
+#define US_SYNTHETIC_MIN 48
+#define US_SYNTHETIC_MAX 4096
+/* rgb (h, w, 3); label, mask (h, w) 0 / 255, each may be NULL. EINVAL for a size outside the limits, ENOMEM. */
 int us_synthetic_fundus(us_context *ctx, uint64_t seed, int64_t width, int64_t height, uint8_t *rgb, uint8_t *label,
                         uint8_t *mask);
 
@@ -57,6 +71,9 @@ struct us_sample {
     uint8_t *mask;         /* 0 / 255 */
     int32_t field_source;
 };
+
+struct us_sample *us_sample_ref(struct us_sample *sample);
+void us_sample_unref(struct us_sample *sample);
 
 struct unetstar_dataset {
     us_context *ctx;
@@ -79,7 +96,7 @@ int us_dataset_fold(us_dataset **train, us_dataset **test, const us_dataset *dat
 
 struct us_augment {
     int flips, quarter_turns;
-    float brightness, contrast, gamma; /* amplitudes, 0: off */
+    float brightness, contrast, gamma; /* amplitudes, 0: off; gamma acts first, then contrast, then brightness */
 };
 
 /* Preprocessed planes of a dataset and the places where a patch may be centred. */
@@ -92,7 +109,8 @@ size_t us_patches_bytes(const us_patches *patches);
 /* Patch `sample` of `epoch`: a uniformly random image, a centre uniformly random among its field's pixels, then augmentation
  * (NULL: none). x (c, h, w), label and mask (h, w); mask may be NULL. Outside the image x is 0, label 0, mask 0. Allocates
  * nothing, safe from many workers at once, depends only on the arguments. Quarter turns only when the patch is square. The
- * centre of a patch is pixel (h / 2, w / 2) of it. */
+ * centre of a patch is pixel (h / 2, w / 2) of it, before flips and turns; image and centre are the same whatever the
+ * augmentation. Gamma is a table of 256 values with straight lines between; x outside [0, 1] is not changed by it. */
 void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose purpose, uint64_t epoch, uint64_t sample,
                      const struct us_augment *augment, float *x, uint8_t *label, uint8_t *mask);
 

@@ -20,97 +20,83 @@
 typedef __m256 vf;
 typedef __m256 vmask;
 
-static US_INLINE vf v_zero(void)
-{
+static US_INLINE vf v_zero(void) {
     return _mm256_setzero_ps();
 }
 
-static US_INLINE vf v_set1(float x)
-{
+static US_INLINE vf v_set1(float x) {
     return _mm256_set1_ps(x);
 }
 
-static US_INLINE vf v_load(const float *p)
-{
+static US_INLINE vf v_load(const float *p) {
     return _mm256_loadu_ps(p);
 }
 
-static US_INLINE void v_store(float *p, vf a)
-{
+static US_INLINE void v_store(float *p, vf a) {
     _mm256_storeu_ps(p, a);
 }
 
-static US_INLINE vf v_add(vf a, vf b)
-{
+static US_INLINE vf v_add(vf a, vf b) {
     return _mm256_add_ps(a, b);
 }
 
-static US_INLINE vf v_sub(vf a, vf b)
-{
+static US_INLINE vf v_sub(vf a, vf b) {
     return _mm256_sub_ps(a, b);
 }
 
-static US_INLINE vf v_mul(vf a, vf b)
-{
+static US_INLINE vf v_mul(vf a, vf b) {
     return _mm256_mul_ps(a, b);
 }
 
-static US_INLINE vf v_div(vf a, vf b)
-{
+static US_INLINE vf v_div(vf a, vf b) {
     return _mm256_div_ps(a, b);
 }
 
-static US_INLINE vf v_sqrt(vf a)
-{
+static US_INLINE vf v_sqrt(vf a) {
     return _mm256_sqrt_ps(a);
 }
 
-static US_INLINE vf v_abs(vf a)
-{
+static US_INLINE vf v_abs(vf a) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
 }
 
-/* a * b + c and -a * b + c, one rounding. */
-static US_INLINE vf v_fma(vf a, vf b, vf c)
-{
+/* a * b + c and a * b - c, one rounding. */
+static US_INLINE vf v_fma(vf a, vf b, vf c) {
     return _mm256_fmadd_ps(a, b, c);
 }
 
-static US_INLINE vf v_fnma(vf a, vf b, vf c)
-{
+static US_INLINE vf v_fnma(vf a, vf b, vf c) {
     return _mm256_fnmadd_ps(a, b, c);
 }
 
+static US_INLINE vf v_fms(vf a, vf b, vf c) {
+    return _mm256_fmsub_ps(a, b, c);
+}
+
 /* a > b ? a : b and a < b ? a : b: exactly what the instructions do, NaN and -0 included. */
-static US_INLINE vf v_max(vf a, vf b)
-{
+static US_INLINE vf v_max(vf a, vf b) {
     return _mm256_max_ps(a, b);
 }
 
-static US_INLINE vf v_min(vf a, vf b)
-{
+static US_INLINE vf v_min(vf a, vf b) {
     return _mm256_min_ps(a, b);
 }
 
-static US_INLINE vmask v_gt(vf a, vf b)
-{
+static US_INLINE vmask v_gt(vf a, vf b) {
     return _mm256_cmp_ps(a, b, _CMP_GT_OQ);
 }
 
-static US_INLINE vmask v_ge(vf a, vf b)
-{
+static US_INLINE vmask v_ge(vf a, vf b) {
     return _mm256_cmp_ps(a, b, _CMP_GE_OQ);
 }
 
 /* mask ? a : b */
-static US_INLINE vf v_select(vmask mask, vf a, vf b)
-{
+static US_INLINE vf v_select(vmask mask, vf a, vf b) {
     return _mm256_blendv_ps(b, a, mask);
 }
 
 /* First step of the tree over 16 lanes: lane l + lane l + 8. */
-static US_INLINE __m256 v_fold(const vf a[NV])
-{
+static US_INLINE __m256 v_fold(const vf a[NV]) {
     return _mm256_add_ps(a[0], a[1]);
 }
 
@@ -122,14 +108,19 @@ static US_INLINE __m256 v_fold(const vf a[NV])
 #define TILE_COLS 2
 #define TILE_BLOCKS 1
 
-/* CONV_TILES: X(pixels, rows, columns) for every width up to TILE_PX, then the tiles that span rows of narrow maps. */
+/* CONV_TILES: X(ksize, pixels, rows, columns) for every width up to TILE_PX, then the tiles that span rows of narrow
+ * maps. */
+/* clang-format off */
 #define CONV_TILES(X, ksize) \
     X(ksize, 1, 1, 2) X(ksize, 2, 1, 2) X(ksize, 3, 1, 2) X(ksize, 4, 1, 2) X(ksize, 5, 1, 2) X(ksize, 6, 1, 2) \
     X(ksize, 3, 2, 2) X(ksize, 2, 3, 2)
+/* clang-format on */
 
 /* BWDW_TILES: X(ksize, input channels, columns), widest first; ksize * channels accumulators for each column. */
+/* clang-format off */
 #define BWDW_TILES(X) \
     X(3, 2, 2) X(3, 1, 2) X(1, 6, 2) X(1, 4, 2) X(1, 2, 2) X(1, 1, 2)
+/* clang-format on */
 
 /* Rows summed side by side by row_moments: enough independent chains to hide the latency of an fma. */
 #define MOMENT_ROWS 2

@@ -30,12 +30,12 @@ enum us_act {
     US_ACT_LEAKY_RELU = 2, /* x > 0 ? x : x * slope  derivative x > 0 ? 1 : slope            */
     US_ACT_RELU6 = 3,      /* relu, then t > 6 ? 6 : t; derivative (0 >= x || x >= 6) ? 0 : 1 */
     US_ACT_SILU = 4,       /* x * s, s = 1 / (1 + exp(-x)); derivative s * fma(x, 1 - s, 1)  */
-    US_ACT_GELU = 5        /* x * P(x), P the normal distribution function (erf form)        */
+    US_ACT_GELU = 5        /* x * P, P = fma(.5, erf(x * sqrt(.5)), .5); derivative fma(x, p, P), p the density */
 };
 
 /* Instruction sets a table may use; bits of the mask given to us_kernels_init. */
 enum us_isa {
-    US_ISA_FMA = 1 << 0,    /* scalar FMA3 (x86) */
+    US_ISA_FMA = 1 << 0,    /* FMA3 and AVX (x86), with the operating system saving ymm */
     US_ISA_AVX2 = 1 << 1,   /* AVX2 and FMA3, with the operating system saving ymm */
     US_ISA_AVX512 = 1 << 2, /* AVX-512 F, BW, DQ, VL, with the operating system saving zmm */
     US_ISA_NEON = 1 << 3    /* AArch64 Advanced SIMD */
@@ -54,7 +54,8 @@ enum us_isa {
  * out[o * rows + r]: pixel x of the output is written to pixel x * out_step.
  * weights: [out_block][in_block][ky][kx][ci 16][co 16]. bias: [out_block][16] or NULL (then nothing is added).
  * last_channels (1..16): live lanes of the last input block. The others are +0 in map and weights; adding them is the
- * same as adding +0 once at the very end of the chain when last_channels < 16, which a kernel may do instead.
+ * same as adding +0 once at the very end of the chain when last_channels < 16. Every level does that and reads no dead
+ * lane, so that a dead lane turned NaN by 0 * inf in a run that has diverged does not show at some levels only.
  */
 struct us_conv {
     const float *const *in;
@@ -140,7 +141,8 @@ struct us_kernels {
     /* Likewise sums of g, and chain of g * (x - mean). g and x share the stride. */
     void (*row_moments_grad)(float *sums, const float *g, const float *x, size_t rows, size_t n, size_t stride,
                              const float *mean);
-    /* dst = k0 * fma(-(x - mean), k2, g - k1), lane by lane constants of 16 floats. */
+    /* dst = fma(k0, g, fma(mean - x, k2, -k1)), lane by lane constants of 16 floats. (Never the negative of an fma: gcc
+     * makes one instruction of it, which gives an exact cancellation the other sign of zero.) */
     void (*norm_grad)(float *dst, const float *g, const float *x, size_t n, const float *mean, const float *k0,
                       const float *k1, const float *k2);
 

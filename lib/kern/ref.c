@@ -24,8 +24,7 @@
 enum { LANES = US_LANES };
 
 /* One pixel of one output block: 16 chains over the live input lanes. */
-static void conv_pixel(float acc[LANES], const struct us_conv *c, int o, int r, int x)
-{
+static void conv_pixel(float acc[LANES], const struct us_conv *c, int o, int r, int x) {
     const int in_rows = c->rows + c->ksize - 1;
     const float *w = c->weights + (size_t)o * c->in_blocks * c->ksize * c->ksize * LANES * LANES;
 
@@ -43,8 +42,7 @@ static void conv_pixel(float acc[LANES], const struct us_conv *c, int o, int r, 
     }
 }
 
-static void conv(const struct us_conv *c)
-{
+static void conv(const struct us_conv *c) {
     for (int o = 0; o < c->out_blocks; o++)
         for (int r = 0; r < c->rows; r++)
             for (int x = 0; x < c->width; x++) {
@@ -64,8 +62,7 @@ static void conv(const struct us_conv *c)
             }
 }
 
-static void conv_bwdw(const struct us_conv_bwdw *c)
-{
+static void conv_bwdw(const struct us_conv_bwdw *c) {
     for (int o = 0; o < c->out_blocks; o++)
         for (int ky = 0; ky < c->ksize; ky++)
             for (int kx = 0; kx < c->ksize; kx++)
@@ -83,8 +80,7 @@ static void conv_bwdw(const struct us_conv_bwdw *c)
                 }
 }
 
-static float activation(float u, int act, float slope)
-{
+static float activation(float u, int act, float slope) {
     switch (act) {
     case US_ACT_RELU:
         return 0 > u ? 0 : u;
@@ -102,16 +98,15 @@ static float activation(float u, int act, float slope)
     }
 }
 
-static void affine_act(float *dst, const float *x, size_t n, const float *scale, const float *shift, int act, float slope)
-{
+static void affine_act(float *dst, const float *x, size_t n, const float *scale, const float *shift, int act,
+                       float slope) {
     for (size_t i = 0; i < n * LANES; i++) {
         const float u = scale ? us_fma(x[i], scale[i % LANES], shift[i % LANES]) : x[i];
         dst[i] = activation(u, act, slope);
     }
 }
 
-static float activation_grad(float grad, float u, int act, float slope)
-{
+static float activation_grad(float grad, float u, int act, float slope) {
     switch (act) {
     case US_ACT_RELU:
         return 0 >= u ? 0 : grad;
@@ -129,16 +124,14 @@ static float activation_grad(float grad, float u, int act, float slope)
 }
 
 static void act_grad(float *dst, const float *grad, const float *x, size_t n, const float *scale, const float *shift,
-                     int act, float slope)
-{
+                     int act, float slope) {
     for (size_t i = 0; i < n * LANES; i++) {
         const float u = scale ? us_fma(x[i], scale[i % LANES], shift[i % LANES]) : x[i];
         dst[i] = activation_grad(grad[i], u, act, slope);
     }
 }
 
-static void pool(float *dst, const float *top, const float *bottom, size_t n)
-{
+static void pool(float *dst, const float *top, const float *bottom, size_t n) {
     for (size_t x = 0; x < n; x++)
         for (int l = 0; l < LANES; l++) {
             const size_t left = 2 * x * LANES + l, right = left + LANES;
@@ -151,8 +144,7 @@ static void pool(float *dst, const float *top, const float *bottom, size_t n)
         }
 }
 
-static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n)
-{
+static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n) {
     for (size_t x = 0; x < n; x++)
         for (int l = 0; l < LANES; l++) {
             const size_t left = 2 * x * LANES + l, right = left + LANES;
@@ -173,15 +165,13 @@ static void pool_grad(float *dtop, float *dbottom, const float *top, const float
         }
 }
 
-static void up_nearest(float *dst, const float *src, size_t n)
-{
+static void up_nearest(float *dst, const float *src, size_t n) {
     for (size_t x = 0; x < 2 * n; x++)
         for (int l = 0; l < LANES; l++)
             dst[x * LANES + l] = src[x / 2 * LANES + l];
 }
 
-static void up_nearest_grad(float *dst, const float *top, const float *bottom, size_t n)
-{
+static void up_nearest_grad(float *dst, const float *top, const float *bottom, size_t n) {
     for (size_t x = 0; x < n; x++)
         for (int l = 0; l < LANES; l++) {
             const size_t left = 2 * x * LANES + l, right = left + LANES;
@@ -189,8 +179,7 @@ static void up_nearest_grad(float *dst, const float *top, const float *bottom, s
         }
 }
 
-static void up_bilinear(float *dst, const float *near, const float *far, size_t n, float *tmp)
-{
+static void up_bilinear(float *dst, const float *near, const float *far, size_t n, float *tmp) {
     for (size_t i = 0; i < n * LANES; i++)
         tmp[i] = us_fma(0.25f, far[i], 0.75f * near[i]);
     for (size_t x = 0; x < n; x++) {
@@ -204,8 +193,7 @@ static void up_bilinear(float *dst, const float *near, const float *far, size_t 
     }
 }
 
-static void up_bilinear_grad(float *dst, const float *g, size_t n, float weight)
-{
+static void up_bilinear_grad(float *dst, const float *g, size_t n, float weight) {
     for (size_t x = 0; x < n; x++)
         for (int l = 0; l < LANES; l++) {
             const float *even = g + 2 * x * LANES + l, *odd = even + LANES;
@@ -225,20 +213,17 @@ static void up_bilinear_grad(float *dst, const float *g, size_t n, float weight)
         }
 }
 
-static void add(float *dst, const float *a, const float *b, size_t n)
-{
+static void add(float *dst, const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n * LANES; i++)
         dst[i] = a[i] + b[i];
 }
 
-static void mul(float *dst, const float *a, const float *b, size_t n)
-{
+static void mul(float *dst, const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n * LANES; i++)
         dst[i] = a[i] * b[i];
 }
 
-static void row_moments(float *sums, const float *x, size_t rows, size_t n, size_t stride, const float *shift)
-{
+static void row_moments(float *sums, const float *x, size_t rows, size_t n, size_t stride, const float *shift) {
     for (size_t r = 0; r < rows; r++, x += stride, sums += 2 * LANES) {
         for (int l = 0; l < 2 * LANES; l++)
             sums[l] = 0;
@@ -252,8 +237,7 @@ static void row_moments(float *sums, const float *x, size_t rows, size_t n, size
 }
 
 static void row_moments_grad(float *sums, const float *g, const float *x, size_t rows, size_t n, size_t stride,
-                             const float *mean)
-{
+                             const float *mean) {
     for (size_t r = 0; r < rows; r++, g += stride, x += stride, sums += 2 * LANES) {
         for (int l = 0; l < 2 * LANES; l++)
             sums[l] = 0;
@@ -266,18 +250,16 @@ static void row_moments_grad(float *sums, const float *g, const float *x, size_t
 }
 
 static void norm_grad(float *dst, const float *g, const float *x, size_t n, const float *mean, const float *k0,
-                      const float *k1, const float *k2)
-{
+                      const float *k1, const float *k2) {
     for (size_t i = 0; i < n; i++)
         for (int l = 0; l < LANES; l++) {
-            const float d = x[i * LANES + l] - mean[l];
-            dst[i * LANES + l] = k0[l] * us_fma(-d, k2[l], g[i * LANES + l] - k1[l]);
+            const float d = mean[l] - x[i * LANES + l];
+            dst[i * LANES + l] = us_fma(k0[l], g[i * LANES + l], us_fma(d, k2[l], -k1[l]));
         }
 }
 
 /* The one tree over 16 lanes. */
-static float sum_lanes(float t[LANES])
-{
+static float sum_lanes(float t[LANES]) {
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int l = 0; l < half; l++)
             t[l] = t[l] + t[l + half];
@@ -285,11 +267,10 @@ static float sum_lanes(float t[LANES])
 }
 
 static void head(float *const *out, const float *const *in, const float *weights, const float *bias, int blocks,
-                 int classes, size_t n)
-{
+                 int classes, size_t n) {
     for (int c = 0; c < classes; c++)
         for (size_t x = 0; x < n; x++) {
-            float acc[LANES] = { 0 };
+            float acc[LANES] = {0};
 
             for (int b = 0; b < blocks; b++)
                 for (int l = 0; l < LANES; l++)
@@ -299,8 +280,7 @@ static void head(float *const *out, const float *const *in, const float *weights
 }
 
 static void head_grad_data(float *const *din, const float *const *dlogit, const float *weights, int blocks, int classes,
-                           size_t n, int accumulate)
-{
+                           size_t n, int accumulate) {
     for (int b = 0; b < blocks; b++)
         for (size_t x = 0; x < n; x++)
             for (int l = 0; l < LANES; l++) {
@@ -313,14 +293,13 @@ static void head_grad_data(float *const *din, const float *const *dlogit, const 
 }
 
 static void head_grad_weights(float *dw, float *db, const float *const *in, const float *const *dlogit, int blocks,
-                              int classes, size_t n)
-{
+                              int classes, size_t n) {
     for (int c = 0; c < classes; c++) {
         db[c] = 0;
         for (size_t x = 0; x < n; x++)
             db[c] += dlogit[c][x]; /* fma(d, 1, s) is d + s */
         for (int b = 0; b < blocks; b++) {
-            float acc[LANES] = { 0 };
+            float acc[LANES] = {0};
 
             for (size_t x = 0; x < n; x++)
                 for (int l = 0; l < LANES; l++)
@@ -331,9 +310,8 @@ static void head_grad_weights(float *dw, float *db, const float *const *in, cons
     }
 }
 
-static float block_sum_squares(const float *x, size_t n)
-{
-    float acc[LANES] = { 0 };
+static float block_sum_squares(const float *x, size_t n) {
+    float acc[LANES] = {0};
 
     for (size_t i = 0; i < n; i++)
         acc[i % LANES] = us_fma(x[i], x[i], acc[i % LANES]);
@@ -341,19 +319,16 @@ static float block_sum_squares(const float *x, size_t n)
 }
 
 /* Moments that have died out are cut here, by a written compare, since no flush-to-zero mode is ever set. */
-static float cut_small(float m)
-{
+static float cut_small(float m) {
     return fabsf(m) < 0x1p-100f ? 0 : m;
 }
 
-static float optim_grad(float g, float p, const struct us_optim_consts *c)
-{
+static float optim_grad(float g, float p, const struct us_optim_consts *c) {
     g = g * c->grad_scale;
     return c->l2 != 0 ? us_fma(c->l2, p, g) : g;
 }
 
-static void adam(float *p, const float *g, float *m, float *v, size_t n, const struct us_optim_consts *c)
-{
+static void adam(float *p, const float *g, float *m, float *v, size_t n, const struct us_optim_consts *c) {
     for (size_t i = 0; i < n; i++) {
         const float gi = optim_grad(g[i], p[i], c);
         const float pi = c->decay != 1 ? p[i] * c->decay : p[i];
@@ -365,8 +340,7 @@ static void adam(float *p, const float *g, float *m, float *v, size_t n, const s
     }
 }
 
-static void sgd(float *p, const float *g, float *m, size_t n, const struct us_optim_consts *c)
-{
+static void sgd(float *p, const float *g, float *m, size_t n, const struct us_optim_consts *c) {
     for (size_t i = 0; i < n; i++) {
         const float gi = optim_grad(g[i], p[i], c);
         const float pi = c->decay != 1 ? p[i] * c->decay : p[i];
@@ -376,8 +350,7 @@ static void sgd(float *p, const float *g, float *m, size_t n, const struct us_op
     }
 }
 
-int US_LEVEL(struct us_kernels *k)
-{
+int US_LEVEL(struct us_kernels *k) {
     if (us_contracted())
         return -1;
     k->name = US_LEVEL_NAME;

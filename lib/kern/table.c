@@ -3,8 +3,7 @@
  */
 #include "kern/levels.h"
 
-int us_kernels_init(struct us_kernels *k, unsigned isa)
-{
+int us_kernels_init(struct us_kernels *k, unsigned isa) {
     if (us_level_reference(k))
         return -1;
 #ifdef US_HAVE_REFERENCE_FMA

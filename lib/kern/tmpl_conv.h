@@ -3,7 +3,8 @@
  *
  * A tile keeps its outputs in registers over the whole of Cin: each step broadcasts one input value per pixel and
  * multiplies it into vectors of output channels, so every output is one chain in the canonical order whatever the tile.
- * A "column" is one vector of output channels: part of one block, or blocks next to each other where a vector is a block.
+ * A "column" is one vector of output channels: part of one block, or blocks next to each other where a vector is a
+ * block.
  */
 
 enum { LANES = US_LANES, TAP = US_LANES * US_LANES };
@@ -17,8 +18,7 @@ enum { LANES = US_LANES, TAP = US_LANES * US_LANES };
  */
 static US_INLINE void conv_steps(vf acc[TILE_PX][TILE_COLS], const float *const s[TILE_PX], size_t px_stride,
                                  const float *w, size_t block_stride, int len, const int px, const int rows,
-                                 const int cols)
-{
+                                 const int cols) {
     for (int k = 0; k < len; k++) {
         vf weight[TILE_COLS];
 
@@ -38,8 +38,7 @@ static US_INLINE void conv_steps(vf acc[TILE_PX][TILE_COLS], const float *const 
 
 /* Outputs of pixels x .. x + px - 1 of rows r .. r + rows - 1, from block o on. Everything after x is a constant. */
 static US_INLINE void conv_tile(const struct us_conv *c, int o, int r, int x, const int ksize, const int px,
-                                const int rows, const int cols)
-{
+                                const int rows, const int cols) {
     const size_t in_stride = ksize == 3 ? LANES : (size_t)c->in_step * LANES;
     const size_t out_stride = (size_t)c->out_step * LANES;
     const size_t block_stride = (size_t)c->in_blocks * (size_t)(ksize * ksize * TAP);
@@ -94,6 +93,7 @@ static US_INLINE void conv_tile(const struct us_conv *c, int o, int r, int x, co
 
 typedef void conv_tile_fn(const struct us_conv *c, int o, int r, int x);
 
+/* clang-format off */
 /* One function for every shape: inlined side by side they would spoil each other's registers. */
 #define X(ksize, px, rows, cols) \
     static US_NOINLINE void conv##ksize##_##px##x##rows##x##cols(const struct us_conv *c, int o, int r, int x) \
@@ -112,9 +112,9 @@ static const struct conv_shape {
     CONV_TILES(X, 3) CONV_TILES(X, 1)
 #undef X
 };
+/* clang-format on */
 
-static const struct conv_shape *conv_find(int ksize, int px, int rows, int cols)
-{
+static const struct conv_shape *conv_find(int ksize, int px, int rows, int cols) {
     for (size_t i = 0; i < sizeof conv_shapes / sizeof *conv_shapes; i++) {
         const struct conv_shape *s = &conv_shapes[i];
 
@@ -128,8 +128,7 @@ static const struct conv_shape *conv_find(int ksize, int px, int rows, int cols)
  * A row is cut into the fewest tiles, as even as possible: a tile of one or two pixels has too few chains to hide the
  * latency of an fma. A map narrower than half a tile takes several rows at a time where there is such a tile.
  */
-static void conv_block(const struct us_conv *c, int o, const int cols)
-{
+static void conv_block(const struct us_conv *c, int o, const int cols) {
     const int tiles = (c->width + TILE_PX - 1) / TILE_PX;
     const int px = c->width / tiles, wider = c->width % tiles; /* the first `wider` tiles have px + 1 pixels */
     conv_tile_fn *const tile = conv_find(c->ksize, px, 1, cols)->fn;
@@ -157,8 +156,7 @@ static void conv_block(const struct us_conv *c, int o, const int cols)
     }
 }
 
-static void conv(const struct us_conv *c)
-{
+static void conv(const struct us_conv *c) {
     int o = 0;
 
     for (; o + TILE_BLOCKS <= c->out_blocks; o += TILE_BLOCKS)
@@ -168,12 +166,11 @@ static void conv(const struct us_conv *c)
 }
 
 /*
- * Backward weights: accumulators are `nci` input channels by the kx of one kernel row by the columns; the reduction runs
- * along the pixels of the rows r0 .. r1 - 1. The loads are those of the forward tile, the roles are exchanged.
+ * Backward weights: accumulators are `nci` input channels by the kx of one kernel row by the columns; the reduction
+ * runs along the pixels of the rows r0 .. r1 - 1. The loads are those of the forward tile, the roles are exchanged.
  */
 static US_INLINE void bwdw_tile(const struct us_conv_bwdw *c, int o, int r0, int r1, int ky, int ci, const int ksize,
-                                const int nci, const int cols)
-{
+                                const int nci, const int cols) {
     const size_t in_stride = ksize == 3 ? LANES : (size_t)c->in_step * LANES;
     const size_t dout_stride = (size_t)c->dout_step * LANES;
     float *dw = c->dw + (size_t)o * c->dw_stride + ky * ksize * TAP + ci * LANES;
@@ -218,6 +215,7 @@ static US_INLINE void bwdw_tile(const struct us_conv_bwdw *c, int o, int r0, int
 
 typedef void bwdw_tile_fn(const struct us_conv_bwdw *c, int o, int r0, int r1, int ky, int ci);
 
+/* clang-format off */
 #define X(ksize, nci, cols) \
     static US_NOINLINE void bwdw##ksize##_##nci##x##cols(const struct us_conv_bwdw *c, int o, int r0, int r1, int ky, \
                                                          int ci) \
@@ -235,9 +233,9 @@ static const struct bwdw_shape {
     BWDW_TILES(X)
 #undef X
 };
+/* clang-format on */
 
-static void bwdw_block(const struct us_conv_bwdw *c, int o, int r0, int r1, int cols)
-{
+static void bwdw_block(const struct us_conv_bwdw *c, int o, int r0, int r1, int cols) {
     for (int ky = 0; ky < c->ksize; ky++) {
         const struct bwdw_shape *s = bwdw_shapes;
         int ci = 0;
@@ -257,8 +255,7 @@ static void bwdw_block(const struct us_conv_bwdw *c, int o, int r0, int r1, int 
  * The rows are visited once for each tile of channels, so they are taken in chunks that stay in L1; between chunks the
  * sums rest in dw, and a chain is not changed by being stored.
  */
-static void conv_bwdw(const struct us_conv_bwdw *c)
-{
+static void conv_bwdw(const struct us_conv_bwdw *c) {
     const int l1_share = 16 * 1024;
     const int row_bytes = c->width * LANES * (int)sizeof(float) * (1 + TILE_BLOCKS);
     const int chunk = row_bytes < l1_share ? l1_share / row_bytes : 1;

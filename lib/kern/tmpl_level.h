@@ -3,8 +3,7 @@
  */
 
 /* As us_contracted, for a product and a sum of vectors, which a compiler may also take for an fma. */
-static US_NOINLINE int vectors_contracted(void)
-{
+static US_NOINLINE int vectors_contracted(void) {
     volatile float a = 0x1.001p+0f, c = -0x1.002p+0f;
     float r[VW];
 
@@ -12,8 +11,7 @@ static US_NOINLINE int vectors_contracted(void)
     return r[0] != 0;
 }
 
-int US_LEVEL(struct us_kernels *k)
-{
+int US_LEVEL(struct us_kernels *k) {
     if (us_contracted() || vectors_contracted())
         return -1;
     k->name = US_LEVEL_NAME;

@@ -6,15 +6,13 @@
  */
 
 /* The vectors of a pixel's worth of constants. */
-static US_INLINE void v_load_pixel(vf k[NV], const float *p)
-{
+static US_INLINE void v_load_pixel(vf k[NV], const float *p) {
     US_UNROLL
     for (int j = 0; j < NV; j++)
         k[j] = v_load(p + j * VW);
 }
 
-static US_INLINE void v_store_pixel(float *p, const vf k[NV])
-{
+static US_INLINE void v_store_pixel(float *p, const vf k[NV]) {
     US_UNROLL
     for (int j = 0; j < NV; j++)
         v_store(p + j * VW, k[j]);
@@ -22,8 +20,7 @@ static US_INLINE void v_store_pixel(float *p, const vf k[NV])
 
 /* ---- activations ---- */
 
-static US_INLINE vf v_act(vf u, const int act, vf slope)
-{
+static US_INLINE vf v_act(vf u, const int act, vf slope) {
     if (act == US_ACT_RELU)
         return v_max(v_zero(), u);
     if (act == US_ACT_LEAKY_RELU)
@@ -33,8 +30,7 @@ static US_INLINE vf v_act(vf u, const int act, vf slope)
     return u;
 }
 
-static US_INLINE vf v_act_grad(vf grad, vf u, const int act, vf slope)
-{
+static US_INLINE vf v_act_grad(vf grad, vf u, const int act, vf slope) {
     if (act == US_ACT_RELU)
         return v_select(v_ge(v_zero(), u), v_zero(), grad);
     if (act == US_ACT_LEAKY_RELU)
@@ -46,8 +42,7 @@ static US_INLINE vf v_act_grad(vf grad, vf u, const int act, vf slope)
 
 /* Forward if grad is NULL. `act`, `affine` and whether there is a grad are constants. */
 static US_INLINE void act_loop(float *dst, const float *grad, const float *x, size_t n, const float *scale,
-                               const float *shift, const int act, float slope, const int affine)
-{
+                               const float *shift, const int act, float slope, const int affine) {
     const vf vslope = v_set1(slope);
     vf k[NV], h[NV];
 
@@ -70,27 +65,25 @@ static US_INLINE void act_loop(float *dst, const float *grad, const float *x, si
 
 /* SiLU and GELU: the scalar functions, which the compiler vectorises over the lanes of a pixel. */
 static US_INLINE void smooth_loop(float *dst, const float *grad, const float *x, size_t n, const float *scale,
-                                  const float *shift, const int act)
-{
+                                  const float *shift, const int act, const int backward) {
     for (size_t i = 0; i < n * LANES; i += LANES) {
         float u[LANES];
 
         for (int l = 0; l < LANES; l++)
             u[l] = scale ? us_fma(x[i + l], scale[l], shift[l]) : x[i + l];
         for (int l = 0; l < LANES; l++) {
-            if (grad)
+            if (backward)
                 u[l] = act == US_ACT_SILU ? us_silu_slope(u[l]) : us_gelu_slope(u[l]);
             else
                 u[l] = act == US_ACT_SILU ? us_silu(u[l]) : us_gelu(u[l]);
         }
         for (int l = 0; l < LANES; l++)
-            dst[i + l] = grad ? grad[i + l] * u[l] : u[l];
+            dst[i + l] = backward ? grad[i + l] * u[l] : u[l];
     }
 }
 
-static US_NOINLINE void affine_act(float *dst, const float *x, size_t n, const float *scale, const float *shift, int act,
-                                   float slope)
-{
+static US_NOINLINE void affine_act(float *dst, const float *x, size_t n, const float *scale, const float *shift,
+                                   int act, float slope) {
     switch (act * 2 + (scale != 0)) {
     case US_ACT_RELU * 2:
         act_loop(dst, 0, x, n, 0, 0, US_ACT_RELU, slope, 0);
@@ -112,11 +105,11 @@ static US_NOINLINE void affine_act(float *dst, const float *x, size_t n, const f
         break;
     case US_ACT_SILU * 2:
     case US_ACT_SILU * 2 + 1:
-        smooth_loop(dst, 0, x, n, scale, shift, US_ACT_SILU);
+        smooth_loop(dst, 0, x, n, scale, shift, US_ACT_SILU, 0);
         break;
     case US_ACT_GELU * 2:
     case US_ACT_GELU * 2 + 1:
-        smooth_loop(dst, 0, x, n, scale, shift, US_ACT_GELU);
+        smooth_loop(dst, 0, x, n, scale, shift, US_ACT_GELU, 0);
         break;
     case US_ACT_NONE * 2 + 1:
         act_loop(dst, 0, x, n, scale, shift, US_ACT_NONE, slope, 1);
@@ -128,8 +121,7 @@ static US_NOINLINE void affine_act(float *dst, const float *x, size_t n, const f
 }
 
 static US_NOINLINE void act_grad(float *dst, const float *grad, const float *x, size_t n, const float *scale,
-                                 const float *shift, int act, float slope)
-{
+                                 const float *shift, int act, float slope) {
     switch (act * 2 + (scale != 0)) {
     case US_ACT_RELU * 2:
         act_loop(dst, grad, x, n, 0, 0, US_ACT_RELU, slope, 0);
@@ -151,11 +143,11 @@ static US_NOINLINE void act_grad(float *dst, const float *grad, const float *x, 
         break;
     case US_ACT_SILU * 2:
     case US_ACT_SILU * 2 + 1:
-        smooth_loop(dst, grad, x, n, scale, shift, US_ACT_SILU);
+        smooth_loop(dst, grad, x, n, scale, shift, US_ACT_SILU, 1);
         break;
     case US_ACT_GELU * 2:
     case US_ACT_GELU * 2 + 1:
-        smooth_loop(dst, grad, x, n, scale, shift, US_ACT_GELU);
+        smooth_loop(dst, grad, x, n, scale, shift, US_ACT_GELU, 1);
         break;
     default: /* NONE: the derivative is 1, whatever u is */
         act_loop(dst, 0, grad, n, 0, 0, US_ACT_NONE, slope, 0);
@@ -165,8 +157,7 @@ static US_NOINLINE void act_grad(float *dst, const float *grad, const float *x, 
 
 /* ---- pooling, upsampling ---- */
 
-static void pool(float *dst, const float *top, const float *bottom, size_t n)
-{
+static void pool(float *dst, const float *top, const float *bottom, size_t n) {
     for (size_t x = 0; x < n; x++, dst += LANES, top += 2 * LANES, bottom += 2 * LANES) {
         US_UNROLL
         for (int j = 0; j < LANES; j += VW) {
@@ -180,8 +171,7 @@ static void pool(float *dst, const float *top, const float *bottom, size_t n)
     }
 }
 
-static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n)
-{
+static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n) {
     for (size_t x = 0; x < n; x++) {
         US_UNROLL
         for (int j = 0; j < LANES; j += VW) {
@@ -205,8 +195,7 @@ static void pool_grad(float *dtop, float *dbottom, const float *top, const float
     }
 }
 
-static void up_nearest(float *dst, const float *src, size_t n)
-{
+static void up_nearest(float *dst, const float *src, size_t n) {
     for (size_t x = 0; x < n; x++) {
         vf k[NV];
 
@@ -216,8 +205,7 @@ static void up_nearest(float *dst, const float *src, size_t n)
     }
 }
 
-static void up_nearest_grad(float *dst, const float *top, const float *bottom, size_t n)
-{
+static void up_nearest_grad(float *dst, const float *top, const float *bottom, size_t n) {
     for (size_t x = 0; x < n; x++, dst += LANES, top += 2 * LANES, bottom += 2 * LANES) {
         US_UNROLL
         for (int j = 0; j < LANES; j += VW)
@@ -226,8 +214,7 @@ static void up_nearest_grad(float *dst, const float *top, const float *bottom, s
     }
 }
 
-static void up_bilinear(float *dst, const float *near, const float *far, size_t n, float *tmp)
-{
+static void up_bilinear(float *dst, const float *near, const float *far, size_t n, float *tmp) {
     const vf quarter = v_set1(0.25f), rest = v_set1(0.75f);
 
     for (size_t i = 0; i < n * LANES; i += VW)
@@ -245,8 +232,7 @@ static void up_bilinear(float *dst, const float *near, const float *far, size_t 
     }
 }
 
-static void up_bilinear_grad(float *dst, const float *g, size_t n, float weight)
-{
+static void up_bilinear_grad(float *dst, const float *g, size_t n, float weight) {
     const vf quarter = v_set1(0.25f), rest = v_set1(0.75f), w = v_set1(weight);
 
     for (size_t x = 0; x < n; x++)
@@ -267,24 +253,22 @@ static void up_bilinear_grad(float *dst, const float *g, size_t n, float weight)
 
 /* ---- element-wise ---- */
 
-static void add(float *dst, const float *a, const float *b, size_t n)
-{
+static void add(float *dst, const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n * LANES; i += VW)
         v_store(dst + i, v_add(v_load(a + i), v_load(b + i)));
 }
 
-static void mul(float *dst, const float *a, const float *b, size_t n)
-{
+static void mul(float *dst, const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n * LANES; i += VW)
         v_store(dst + i, v_mul(v_load(a + i), v_load(b + i)));
 }
 
 /* ---- norms ---- */
 
-/* `rows` (a constant) rows side by side. With g: sums of g and of g * (x - mean); without: of d = x - mean and d * d. */
+/* `rows` (a constant) rows side by side. With g: sums of g and of g * (x - mean); without: of d = x - mean and d * d.
+ */
 static US_INLINE void moments(float *sums, const float *g, const float *x, size_t n, size_t stride, const float *mean,
-                              const int rows)
-{
+                              const int rows) {
     vf sum[MOMENT_ROWS][NV], dot[MOMENT_ROWS][NV], mid[NV];
 
     v_load_pixel(mid, mean);
@@ -308,8 +292,7 @@ static US_INLINE void moments(float *sums, const float *g, const float *x, size_
     }
 }
 
-static void row_moments(float *sums, const float *x, size_t rows, size_t n, size_t stride, const float *shift)
-{
+static void row_moments(float *sums, const float *x, size_t rows, size_t n, size_t stride, const float *shift) {
     size_t r = 0;
 
     for (; r + MOMENT_ROWS <= rows; r += MOMENT_ROWS)
@@ -319,8 +302,7 @@ static void row_moments(float *sums, const float *x, size_t rows, size_t n, size
 }
 
 static void row_moments_grad(float *sums, const float *g, const float *x, size_t rows, size_t n, size_t stride,
-                             const float *mean)
-{
+                             const float *mean) {
     size_t r = 0;
 
     for (; r + MOMENT_ROWS <= rows; r += MOMENT_ROWS)
@@ -330,8 +312,7 @@ static void row_moments_grad(float *sums, const float *g, const float *x, size_t
 }
 
 static void norm_grad(float *dst, const float *g, const float *x, size_t n, const float *mean, const float *k0,
-                      const float *k1, const float *k2)
-{
+                      const float *k1, const float *k2) {
     vf mid[NV], scale[NV], bias[NV], slope[NV];
 
     v_load_pixel(mid, mean);
@@ -341,10 +322,9 @@ static void norm_grad(float *dst, const float *g, const float *x, size_t n, cons
     for (size_t i = 0; i < n * LANES; i += LANES) {
         US_UNROLL
         for (int j = 0; j < NV; j++) {
-            const vf d = v_sub(v_load(x + i + j * VW), mid[j]);
-            const vf t = v_fnma(d, slope[j], v_sub(v_load(g + i + j * VW), bias[j]));
+            const vf d = v_sub(mid[j], v_load(x + i + j * VW));
 
-            v_store(dst + i + j * VW, v_mul(scale[j], t));
+            v_store(dst + i + j * VW, v_fma(scale[j], v_load(g + i + j * VW), v_fms(d, slope[j], bias[j])));
         }
     }
 }
@@ -352,23 +332,20 @@ static void norm_grad(float *dst, const float *g, const float *x, size_t n, cons
 /* ---- head ---- */
 
 /* Second step of the tree, lane l + lane l + 4, for four lanes that are left. */
-static US_INLINE __m128 fold4(const vf a[NV])
-{
+static US_INLINE __m128 fold4(const vf a[NV]) {
     const __m256 t8 = v_fold(a);
 
     return _mm_add_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));
 }
 
 /* The last two steps, for one pixel and for four (transposed, so that each step is one addition for all of them). */
-static US_INLINE float sum4(__m128 t4)
-{
+static US_INLINE float sum4(__m128 t4) {
     const __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
 
     return _mm_cvtss_f32(_mm_add_ss(t2, _mm_shuffle_ps(t2, t2, 1)));
 }
 
-static US_INLINE __m128 sum4x4(__m128 a, __m128 b, __m128 c, __m128 d)
-{
+static US_INLINE __m128 sum4x4(__m128 a, __m128 b, __m128 c, __m128 d) {
     const __m128 ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a)); /* a02 a13 b02 b13 */
     const __m128 cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
 
@@ -377,8 +354,7 @@ static US_INLINE __m128 sum4x4(__m128 a, __m128 b, __m128 c, __m128 d)
 
 /* Chains over the blocks for `px` (a constant) pixels from x on. */
 static US_INLINE void head_chains(vf acc[4][NV], const float *const *in, const float *w, int blocks, size_t x,
-                                  const int px)
-{
+                                  const int px) {
     US_UNROLL
     for (int i = 0; i < px * NV; i++)
         acc[i / NV][i % NV] = v_zero();
@@ -397,8 +373,7 @@ static US_INLINE void head_chains(vf acc[4][NV], const float *const *in, const f
 }
 
 static void head(float *const *out, const float *const *in, const float *weights, const float *bias, int blocks,
-                 int classes, size_t n)
-{
+                 int classes, size_t n) {
     for (int c = 0; c < classes; c++, weights += blocks * LANES) {
         vf acc[4][NV];
         size_t x = 0;
@@ -416,8 +391,7 @@ static void head(float *const *out, const float *const *in, const float *weights
 }
 
 static void head_grad_data(float *const *din, const float *const *dlogit, const float *weights, int blocks, int classes,
-                           size_t n, int accumulate)
-{
+                           size_t n, int accumulate) {
     for (int b = 0; b < blocks; b++)
         for (size_t x = 0; x < n; x++) {
             float *d = din[b] + x * LANES;
@@ -440,8 +414,7 @@ static void head_grad_data(float *const *din, const float *const *dlogit, const 
 
 /* `classes` by `count` blocks (constants, at most 2) from class c and block b on: independent chains side by side. */
 static US_INLINE void head_dots(float *dw, const float *const *in, const float *const *dlogit, int blocks, size_t n,
-                                const int classes, const int count)
-{
+                                const int classes, const int count) {
     vf acc[4][NV];
 
     US_UNROLL
@@ -462,8 +435,7 @@ static US_INLINE void head_dots(float *dw, const float *const *in, const float *
 }
 
 static void head_grad_weights(float *dw, float *db, const float *const *in, const float *const *dlogit, int blocks,
-                              int classes, size_t n)
-{
+                              int classes, size_t n) {
     for (int c = 0; c < classes; c++) {
         float sum = 0;
 
@@ -489,10 +461,9 @@ static void head_grad_weights(float *dw, float *db, const float *const *in, cons
 
 /* ---- flat ---- */
 
-static float block_sum_squares(const float *x, size_t n)
-{
+static float block_sum_squares(const float *x, size_t n) {
     vf acc[NV];
-    float tail[LANES] = { 0 };
+    float tail[LANES] = {0};
     size_t i = 0;
 
     US_UNROLL
@@ -511,19 +482,16 @@ static float block_sum_squares(const float *x, size_t n)
     return sum4(fold4(acc));
 }
 
-static US_INLINE vf v_optim_grad(vf g, vf p, const struct us_optim_consts *c)
-{
+static US_INLINE vf v_optim_grad(vf g, vf p, const struct us_optim_consts *c) {
     g = v_mul(g, v_set1(c->grad_scale));
     return c->l2 != 0 ? v_fma(v_set1(c->l2), p, g) : g;
 }
 
-static US_INLINE vf v_decay(vf p, const struct us_optim_consts *c)
-{
+static US_INLINE vf v_decay(vf p, const struct us_optim_consts *c) {
     return c->decay != 1 ? v_mul(p, v_set1(c->decay)) : p;
 }
 
-static void adam(float *p, const float *g, float *m, float *v, size_t n, const struct us_optim_consts *c)
-{
+static void adam(float *p, const float *g, float *m, float *v, size_t n, const struct us_optim_consts *c) {
     const struct us_optim_consts k = *c; /* a copy: p, m and v could hide the original from the compiler */
     const vf tiny = v_set1(0x1p-100f);
 
@@ -538,12 +506,11 @@ static void adam(float *p, const float *g, float *m, float *v, size_t n, const s
         denom = v_fma(v_sqrt(vi), v_set1(k.inv_bias2), v_set1(k.eps));
         v_store(m + i, mi);
         v_store(v + i, vi);
-        v_store(p + i, v_fnma(v_set1(k.step), v_div(mi, denom), v_decay(old, &k)));
+        v_store(p + i, v_fma(v_set1(-k.step), v_div(mi, denom), v_decay(old, &k)));
     }
 }
 
-static void sgd(float *p, const float *g, float *m, size_t n, const struct us_optim_consts *c)
-{
+static void sgd(float *p, const float *g, float *m, size_t n, const struct us_optim_consts *c) {
     const struct us_optim_consts k = *c;
 
     for (size_t i = 0; i < n; i += VW) {
@@ -552,6 +519,6 @@ static void sgd(float *p, const float *g, float *m, size_t n, const struct us_op
 
         mi = v_select(v_gt(v_set1(0x1p-100f), v_abs(mi)), v_zero(), mi);
         v_store(m + i, mi);
-        v_store(p + i, v_fnma(v_set1(k.step), mi, v_decay(old, &k)));
+        v_store(p + i, v_fma(v_set1(-k.step), mi, v_decay(old, &k)));
     }
 }

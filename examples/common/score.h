@@ -1,0 +1,34 @@
+/* score.h - runs a session (or reads saved maps) over test images and measures the result. */
+#ifndef EXAMPLES_SCORE_H
+#define EXAMPLES_SCORE_H
+
+#include "datasets.h"
+#include "table.h"
+#include "unetstar.h"
+
+struct scoring {
+    unetstar_context *context;
+    unetstar_session *session; /* NULL: read the maps of `predictions` instead */
+    const char *predictions;   /* folder of NAME.png or NAME-probability.png */
+    const unetstar_cancel *cancel;
+    double threshold;
+    int quiet;
+    int observer;         /* also score the second human */
+    const char *pictures; /* folder for probability maps and error pictures, NULL: none */
+};
+
+/* The vessel probability of a session's output of (channels, h, w), in place: with more than two classes 1 - background. */
+void vessel_probability(float *probability, int64_t channels, int64_t pixels);
+
+/* metrics: a new object with every image in it, the caller's to destroy. */
+int score_samples(const struct scoring *scoring, const struct collection *collection, const struct indices *indices,
+                  struct table *table, unetstar_metrics **metrics, struct problem *problem);
+
+/* Writes metrics.csv, metrics.json, roc.svg and pr.svg into a folder. */
+int report_write(const char *folder, const struct table *table, unetstar_metrics *metrics, struct problem *problem);
+
+/* NAME.png of 8 or 16 bit from probabilities. */
+int write_probability(const char *path, const float *probability, int64_t width, int64_t height, int bits,
+                      struct problem *problem);
+
+#endif

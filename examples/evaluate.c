@@ -1,0 +1,180 @@
+/* evaluate.c - unetstar-evaluate: measures a model, or saved probability maps, against labels. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/args.h"
+#include "common/datasets.h"
+#include "common/files.h"
+#include "common/launch.h"
+#include "common/loader.h"
+#include "common/models.h"
+#include "common/score.h"
+
+static const char program[] = "unetstar-evaluate";
+
+static const char about[] =
+    "Measures how well a model finds the vessels of labelled photographs: ROC and PR area, F1, accuracy, sensitivity,\n"
+    "specificity, precision and MCC, inside the field of view, for each image and for all pixels pooled. DATA is a\n"
+    "data set in one of the forms unetstar-train reads; by default its test images are measured (its own test folder,\n"
+    "or fold 2 of 4), so that the numbers are those of images the training did not see. Several models, with commas\n"
+    "between them, are averaged. With --predictions it measures maps that were saved by any program.";
+
+static const char examples[] = "  unetstar-evaluate out/model.safetensors STARE\n"
+                               "  unetstar-evaluate out/model.safetensors STARE --observer vk    with the second human\n"
+                               "  unetstar-evaluate a.safetensors,b.safetensors DRIVE -o both --pictures\n"
+                               "  unetstar-evaluate out/model.safetensors mine --labels labels_ah --all\n"
+                               "  unetstar-evaluate --predictions maps/ STARE --fold 0";
+
+static const char closing[] =
+    "Files in DIR: metrics.csv, metrics.json, roc.svg, pr.svg, and with --pictures NAME-probability.png and\n"
+    "NAME-errors.png (white: found, red: missed, blue: false).\n"
+    "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.";
+
+static const struct choice view_counts[] = {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}, {NULL, 0}};
+
+struct settings {
+    struct data_options data;
+    const char *out, *predictions;
+    double threshold;
+    int32_t views, pictures, threads, quiet;
+};
+
+struct run {
+    struct settings settings;
+    struct launch launch;
+    struct models models;
+    unetstar_session *session;
+    struct collection collection;
+    struct split split;
+    char *data_title;
+};
+
+static void settings_arguments(struct args *args, struct settings *settings) {
+    memset(settings, 0, sizeof *settings);
+    data_options_init(&settings->data);
+    settings->out = "evaluation";
+    settings->threshold = 0.5;
+    settings->views = 1;
+    args_group(args, "Measuring");
+    args_text(args, "out", 'o', "DIR", &settings->out, "folder for tables and curves");
+    args_double(args, "threshold", &settings->threshold, 0, 1, "a pixel is vessel from this probability on");
+    args_choice(args, "views", view_counts, &settings->views, "average over mirrored and turned views");
+    args_text(args, "predictions", 0, "DIR", &settings->predictions,
+              "instead of MODEL: a folder with maps, NAME.png or NAME-probability.png for each image");
+    args_flag(args, "pictures", &settings->pictures, "also write a map and an error picture of each image");
+    data_arguments(args, &settings->data, 1);
+    args_common(args, &settings->threads, &settings->quiet);
+}
+
+static int open_session(struct run *run, const char *list, struct problem *problem) {
+    unetstar_session_options options;
+    int error;
+    if (models_load(&run->models, run->launch.context, list, problem))
+        return -1;
+    unetstar_session_options_init(&options, sizeof options);
+    options.views = run->settings.views;
+    error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count, &options);
+    return error ? problem_from_library(problem, list, error) : 0;
+}
+
+static int measure(struct run *run, const char *what, struct problem *problem) {
+    const struct settings *settings = &run->settings;
+    const struct indices *tested = settings->data.all ? &run->split.train : &run->split.test;
+    struct scoring scoring = {0};
+    struct table table = {0};
+    unetstar_metrics *metrics = NULL;
+    char *data = must_format("%s; %s", run->data_title, run->split.text);
+    int result;
+    scoring.context = run->launch.context;
+    scoring.session = run->session;
+    scoring.predictions = settings->predictions;
+    scoring.cancel = run->launch.cancel;
+    scoring.threshold = settings->threshold;
+    scoring.quiet = settings->quiet;
+    scoring.observer = settings->data.observer != NULL;
+    scoring.pictures = settings->pictures ? settings->out : NULL;
+    table.program = program;
+    table.data = data;
+    table.model = what;
+    if (settings->data.observer)
+        table.observer_name = must_copy(settings->data.observer);
+    if (!settings->quiet)
+        fprintf(stderr, "%s: %lu images of %s\n", what, (unsigned long)tested->count, data);
+    result = score_samples(&scoring, &run->collection, tested, &table, &metrics, problem);
+    if (!result)
+        result = report_write(settings->out, &table, metrics, problem);
+    if (!result)
+        table_print(&table, stdout);
+    if (!result && fflush(stdout))
+        result = problem_set(problem, "cannot write to the standard output");
+    if (!result && !settings->quiet)
+        fprintf(stderr, "Wrote metrics.csv, metrics.json, roc.svg and pr.svg into %s.\n", settings->out);
+    table_free(&table);
+    unetstar_metrics_destroy(metrics);
+    free(data);
+    return result;
+}
+
+static int run_program(struct run *run, const struct args *args, struct problem *problem) {
+    const struct settings *settings = &run->settings;
+    int with_model = !settings->predictions;
+    if (make_output_folder(settings->out, problem) || launch_start(&run->launch, settings->threads, problem))
+        return -1;
+    if (with_model && open_session(run, args->operands[0], problem))
+        return -1;
+    if (collection_open(&run->collection, &settings->data, args->operands + with_model, args->operand_count - with_model,
+                        problem) ||
+        split_make(&run->split, &run->collection, &settings->data, problem))
+        return -1;
+    run->data_title = collection_title(&run->collection);
+    return measure(run, with_model ? args->operands[0] : settings->predictions, problem);
+}
+
+static int read_command(struct args *args, struct settings *settings, int argc, char **argv, struct problem *problem) {
+    int wanted;
+    settings_arguments(args, settings);
+    if (args_parse(args, argc, argv, problem))
+        return -1;
+    if (args->help || args->version)
+        return 0;
+    wanted = (settings->predictions ? 0 : 1) + (settings->data.synthetic ? 0 : 1);
+    if (args->operand_count < wanted)
+        return problem_set(problem, settings->predictions ? "name a folder with a data set (--help shows how)"
+                                                          : "name a model and a folder with a data set (--help shows how)");
+    if (settings->predictions && !is_folder(settings->predictions))
+        return problem_set(problem, "--predictions %s: no such folder", settings->predictions);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    struct args args = {0};
+    struct run run = {0};
+    struct problem problem = {""};
+    int code = EXIT_FINE;
+    args.program = program;
+    args.usage = "MODEL[,MODEL...] DATA... [options]";
+    args.about = about;
+    args.examples = examples;
+    args.closing = closing;
+    if (read_command(&args, &run.settings, argc, argv, &problem))
+        code = EXIT_USAGE;
+    else if (args.help)
+        args_print_help(&args);
+    else if (args.version)
+        args_print_version(&args);
+    else if (run_program(&run, &args, &problem))
+        code = EXIT_FAILED;
+    if (code == EXIT_FAILED && run.launch.cancel && unetstar_cancel_requested(run.launch.cancel))
+        code = EXIT_INTERRUPTED;
+    if (problem.text[0] && code != EXIT_FINE)
+        problem_print(program, &problem);
+    unetstar_session_destroy(run.session);
+    models_free(&run.models);
+    launch_end(&run.launch);
+    split_free(&run.split);
+    collection_free(&run.collection);
+    free(run.data_title);
+    args_free(&args);
+    return code;
+}

@@ -1,0 +1,291 @@
+/* data.c - exported: images, field of view, preprocessing, the synthetic fundus, datasets. */
+#include "api/api.h"
+
+#include <string.h>
+
+#define MAX_SIDE 32768
+
+/* ---- Images ---- */
+
+static const unetstar_image image_defaults = {sizeof(unetstar_image), NULL, 0, 0, 0, 1, 8};
+typedef char check_image[sizeof(unetstar_image) == offsetof(unetstar_image, bits) + sizeof(int32_t) ? 1 : -1];
+
+int unetstar_image_init(unetstar_image *image, size_t size) {
+    return us_options_init(image, size, &image_defaults, sizeof image_defaults, "image");
+}
+
+int us_image_view(struct us_image *out, const unetstar_image *image, const char *name) {
+    unetstar_image i = image_defaults;
+    int64_t packed;
+    int code = us_need(image, name);
+    if (!code)
+        code = us_options_read(&i, sizeof i, image, name);
+    if (!code)
+        code = us_need(i.data, name);
+    if (code)
+        return code;
+    if (i.width < 1 || i.height < 1 || i.width > MAX_SIDE || i.height > MAX_SIDE)
+        return us_fail(UNETSTAR_EINVAL, "%s is %lld x %lld pixels; sides must be 1 to %d", name, (long long)i.width,
+                       (long long)i.height, MAX_SIDE);
+    if ((i.channels != 1 && i.channels != 3) || (i.bits != 8 && i.bits != 16))
+        return us_fail(UNETSTAR_EINVAL, "%s has %d channels of %d bits; 1 or 3 channels of 8 or 16 bits are known", name,
+                       i.channels, i.bits);
+    packed = i.width * i.channels * (i.bits / 8);
+    if (i.row_stride != 0 && (i.row_stride < packed || i.row_stride > (int64_t)1 << 31))
+        return us_fail(UNETSTAR_EINVAL, "%s has a row_stride of %lld bytes, but a row needs %lld", name,
+                       (long long)i.row_stride, (long long)packed);
+    out->data = i.data;
+    out->width = i.width;
+    out->height = i.height;
+    out->stride = i.row_stride ? i.row_stride : packed;
+    out->channels = i.channels;
+    out->bits = i.bits;
+    return 0;
+}
+
+int us_mask_bytes(us_context *ctx, uint8_t **out, const unetstar_image *mask, const struct us_image *image) {
+    struct us_image m;
+    int64_t y, x;
+    int code;
+    *out = NULL;
+    if (!mask)
+        return 0;
+    code = us_image_view(&m, mask, "mask");
+    if (code)
+        return code;
+    if (m.channels != 1 || m.bits != 8)
+        return us_fail(UNETSTAR_EINVAL, "mask must have one channel of 8 bits");
+    if (m.width != image->width || m.height != image->height)
+        return us_fail(UNETSTAR_ESHAPE, "mask is %lld x %lld pixels, the image %lld x %lld", (long long)m.width,
+                       (long long)m.height, (long long)image->width, (long long)image->height);
+    *out = (uint8_t *)us_alloc(ctx, (size_t)(m.width * m.height));
+    if (!*out)
+        return UNETSTAR_ENOMEM;
+    for (y = 0; y < m.height; y++)
+        for (x = 0; x < m.width; x++)
+            (*out)[y * m.width + x] = ((const uint8_t *)m.data)[y * m.stride + x] ? 255 : 0;
+    return 0;
+}
+
+int unetstar_find_field_of_view(unetstar_context *context, const unetstar_image *image, uint8_t *mask, int32_t *source) {
+    struct us_image view;
+    int code = us_need(context, "context");
+    code = code ? code : us_need(mask, "mask");
+    code = code ? code : us_need(source, "source");
+    code = code ? code : us_image_view(&view, image, "image");
+    if (code)
+        return code;
+    us_fp_enter();
+    code = us_field_find(context, &view, mask, source);
+    us_fp_leave();
+    return code;
+}
+
+/* ---- Preprocessing ---- */
+
+typedef char check_prep[sizeof(unetstar_prep_options) == offsetof(unetstar_prep_options, gamma) + sizeof(float) ? 1 : -1];
+
+void us_prep_from_options(struct us_prep *prep, const unetstar_prep_options *o) {
+    prep->color = o->color;
+    prep->min_max = o->min_max;
+    prep->clahe_tiles = o->clahe_tiles;
+    prep->standardize = o->standardize;
+    prep->clahe_clip = o->clahe_clip;
+    prep->gamma = o->gamma;
+}
+
+void us_prep_to_options(unetstar_prep_options *o, const struct us_prep *prep) {
+    memset(o, 0, sizeof *o);
+    o->struct_size = sizeof *o;
+    o->color = prep->color;
+    o->min_max = prep->min_max;
+    o->clahe_tiles = prep->clahe_tiles;
+    o->standardize = prep->standardize;
+    o->clahe_clip = prep->clahe_clip;
+    o->gamma = prep->gamma;
+}
+
+static void prep_defaults(unetstar_prep_options *o) {
+    struct us_prep prep;
+    us_prep_default(&prep);
+    us_prep_to_options(o, &prep);
+}
+
+int unetstar_prep_options_init(unetstar_prep_options *options, size_t size) {
+    unetstar_prep_options defaults;
+    prep_defaults(&defaults);
+    return us_options_init(options, size, &defaults, sizeof defaults, "preprocessing options");
+}
+
+int unetstar_preprocess(unetstar_context *context, const unetstar_prep_options *options, const unetstar_image *image,
+                        const unetstar_image *mask, float *x) {
+    unetstar_prep_options o;
+    struct us_prep prep;
+    struct us_image view;
+    uint8_t *field = NULL;
+    int code = us_need(context, "context");
+    code = code ? code : us_need(x, "x");
+    prep_defaults(&o);
+    code = code ? code : us_options_read(&o, sizeof o, options, "preprocessing options");
+    us_prep_from_options(&prep, &o);
+    code = code ? code : us_prep_check(&prep);
+    code = code ? code : us_image_view(&view, image, "image");
+    if (code)
+        return code;
+    us_fp_enter();
+    code = us_mask_bytes(context, &field, mask, &view);
+    if (!code)
+        code = us_prep_run(context, &prep, &view, field, x);
+    us_free(context, field);
+    us_fp_leave();
+    return code;
+}
+
+int unetstar_synthetic_fundus(unetstar_context *context, uint64_t seed, int64_t width, int64_t height, uint8_t *rgb,
+                              uint8_t *label, uint8_t *mask) {
+    int code = us_need(context, "context");
+    code = code ? code : us_need(rgb, "rgb");
+    if (code)
+        return code;
+    if (width < 48 || height < 48 || width > 4096 || height > 4096)
+        return us_fail(UNETSTAR_EINVAL, "a synthetic fundus of %lld x %lld pixels was asked for; sides must be 48 to 4096",
+                       (long long)width, (long long)height);
+    us_fp_enter();
+    code = us_synthetic_fundus(context, seed, width, height, rgb, label, mask);
+    us_fp_leave();
+    return code;
+}
+
+/* ---- Datasets ---- */
+
+int unetstar_dataset_create(unetstar_dataset **out, unetstar_context *context) {
+    int code = us_need(out, "out");
+    if (!code) {
+        *out = NULL;
+        code = us_need(context, "context");
+    }
+    return code ? code : us_dataset_create(out, context);
+}
+
+void unetstar_dataset_destroy(unetstar_dataset *dataset) {
+    us_dataset_destroy(dataset);
+}
+
+int unetstar_dataset_add(unetstar_dataset *dataset, const char *name, const unetstar_image *image,
+                         const unetstar_image *label, const unetstar_image *mask) {
+    struct us_image view, label_view, mask_view;
+    int code = us_need(dataset, "dataset");
+    code = code ? code : us_need(name, "name");
+    code = code ? code : us_image_view(&view, image, "image");
+    if (!code && label)
+        code = us_image_view(&label_view, label, "label");
+    if (!code && mask)
+        code = us_image_view(&mask_view, mask, "mask");
+    if (code)
+        return name ? us_fail_in(code, name) : code;
+    us_fp_enter();
+    code = us_dataset_add(dataset, name, &view, label ? &label_view : NULL, mask ? &mask_view : NULL);
+    us_fp_leave();
+    return code;
+}
+
+int unetstar_dataset_add_synthetic(unetstar_dataset *dataset, uint64_t seed, int64_t width, int64_t height) {
+    int code = us_need(dataset, "dataset");
+    if (code)
+        return code;
+    if (width < 48 || height < 48 || width > 4096 || height > 4096)
+        return us_fail(UNETSTAR_EINVAL, "a synthetic fundus of %lld x %lld pixels was asked for; sides must be 48 to 4096",
+                       (long long)width, (long long)height);
+    us_fp_enter();
+    code = us_dataset_add_synthetic(dataset, seed, width, height);
+    us_fp_leave();
+    return code;
+}
+
+int64_t unetstar_dataset_count(const unetstar_dataset *dataset) {
+    return dataset ? dataset->count : 0;
+}
+
+static const struct us_sample *sample_at(const unetstar_dataset *dataset, int64_t i) {
+    return dataset && i >= 0 && i < dataset->count ? dataset->samples[i] : NULL;
+}
+
+const char *unetstar_dataset_name(const unetstar_dataset *dataset, int64_t i) {
+    const struct us_sample *s = sample_at(dataset, i);
+    return s ? s->name : NULL;
+}
+
+int32_t unetstar_dataset_field_source(const unetstar_dataset *dataset, int64_t i) {
+    const struct us_sample *s = sample_at(dataset, i);
+    return s ? s->field_source : UNETSTAR_FIELD_WHOLE;
+}
+
+int unetstar_dataset_get(const unetstar_dataset *dataset, int64_t i, int32_t part, unetstar_image *image) {
+    const struct us_sample *s = sample_at(dataset, i);
+    unetstar_image found = image_defaults;
+    size_t size;
+    int code = us_need(dataset, "dataset");
+    code = code ? code : us_need(image, "image");
+    if (code)
+        return code;
+    if (!s)
+        return us_fail(UNETSTAR_EINVAL, "sample %lld is not in the dataset, which has %lld", (long long)i,
+                       (long long)dataset->count);
+    found.width = s->image.width;
+    found.height = s->image.height;
+    if (part == UNETSTAR_DATASET_IMAGE) {
+        found.data = s->image.data;
+        found.row_stride = s->image.stride;
+        found.channels = s->image.channels;
+        found.bits = s->image.bits;
+    } else if (part == UNETSTAR_DATASET_LABEL) {
+        if (!s->label)
+            return us_fail(UNETSTAR_ESTATE, "sample %s has no label", s->name);
+        found.data = s->label;
+    } else if (part == UNETSTAR_DATASET_MASK) {
+        found.data = s->mask;
+    } else {
+        return us_fail(UNETSTAR_EINVAL, "part %d is unknown", part);
+    }
+    size = image->struct_size;
+    return us_options_init(image, size, &found, sizeof found, "image");
+}
+
+int unetstar_dataset_subset(unetstar_dataset **out, const unetstar_dataset *dataset, const int64_t *indices, int64_t count) {
+    int64_t i;
+    int code = us_need(out, "out");
+    if (code)
+        return code;
+    *out = NULL;
+    code = us_need(dataset, "dataset");
+    if (!code && count > 0)
+        code = us_need(indices, "indices");
+    if (code)
+        return code;
+    if (count < 0)
+        return us_fail(UNETSTAR_EINVAL, "count is negative");
+    for (i = 0; i < count; i++)
+        if (indices[i] < 0 || indices[i] >= dataset->count)
+            return us_fail(UNETSTAR_EINVAL, "index %lld is not in the dataset, which has %lld samples",
+                           (long long)indices[i], (long long)dataset->count);
+    return us_dataset_subset(out, dataset, indices, count);
+}
+
+int unetstar_dataset_fold(unetstar_dataset **train, unetstar_dataset **test, const unetstar_dataset *dataset, int64_t k,
+                          int64_t n_folds) {
+    int code = us_need(train, "train");
+    code = code ? code : us_need(test, "test");
+    if (code)
+        return code;
+    *train = *test = NULL;
+    code = us_need(dataset, "dataset");
+    if (code)
+        return code;
+    if (n_folds < 2 || k < 0 || k >= n_folds)
+        return us_fail(UNETSTAR_EINVAL, "fold %lld of %lld: there must be at least 2 folds, counted from 0", (long long)k,
+                       (long long)n_folds);
+    if (dataset->count < n_folds)
+        return us_fail(UNETSTAR_EINVAL, "%lld samples cannot be cut into %lld folds", (long long)dataset->count,
+                       (long long)n_folds);
+    return us_dataset_fold(train, test, dataset, k, n_folds);
+}

@@ -1,0 +1,222 @@
+/* model_write.c - exported: saving models; and the bundle of tensors and metadata that weights and checkpoints are made of. */
+#include "api/api.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Bundles ---- */
+
+void us_bundle_init(struct us_bundle *b, us_context *ctx) {
+    memset(b, 0, sizeof *b);
+    b->ctx = ctx;
+}
+
+void us_bundle_free(struct us_bundle *b) {
+    int64_t i;
+    for (i = 0; i < b->n_blocks; i++)
+        us_free(b->ctx, b->blocks[i]);
+    us_free(b->ctx, b->blocks);
+    us_free(b->ctx, b->tensors);
+    us_free(b->ctx, b->meta);
+    memset(b, 0, sizeof *b);
+}
+
+/* Room for one more element of `size` bytes. */
+static int grow(us_context *ctx, void **array, int64_t count, int64_t *capacity, size_t size) {
+    const int64_t larger = *capacity ? 2 * *capacity : 64;
+    void *next;
+    if (count < *capacity)
+        return 0;
+    next = us_alloc(ctx, size * (size_t)larger);
+    if (!next)
+        return UNETSTAR_ENOMEM;
+    if (count)
+        memcpy(next, *array, size * (size_t)count);
+    us_free(ctx, *array);
+    *array = next;
+    *capacity = larger;
+    return 0;
+}
+
+/* Memory that lives as long as the bundle. */
+static void *keep(struct us_bundle *b, size_t size) {
+    void *block;
+    void *array = b->blocks;
+    if (grow(b->ctx, &array, b->n_blocks, &b->block_capacity, sizeof *b->blocks))
+        return NULL;
+    b->blocks = (void **)array;
+    block = us_alloc(b->ctx, size);
+    if (block)
+        b->blocks[b->n_blocks++] = block;
+    return block;
+}
+
+static const char *keep_joined(struct us_bundle *b, const char *prefix, const char *name) {
+    const size_t size = strlen(prefix) + strlen(name) + 1;
+    char *text = (char *)keep(b, size);
+    if (text)
+        snprintf(text, size, "%s%s", prefix, name);
+    return text;
+}
+
+int us_bundle_meta(struct us_bundle *b, const char *key, const char *value) {
+    void *array = b->meta;
+    const char *k = keep_joined(b, key, ""), *v = k ? keep_joined(b, value, "") : NULL;
+    if (!v || grow(b->ctx, &array, b->n_meta, &b->meta_capacity, sizeof *b->meta))
+        return UNETSTAR_ENOMEM;
+    b->meta = (struct us_st_meta *)array;
+    b->meta[b->n_meta].key = k;
+    b->meta[b->n_meta++].value = v;
+    return 0;
+}
+
+int us_bundle_fields(struct us_bundle *b, const char *prefix, const struct us_field *fields, const void *object) {
+    int code = 0;
+    for (; fields->name && !code; fields++) {
+        char key[80], text[US_FIELD_TEXT];
+        snprintf(key, sizeof key, "%s%s", prefix, fields->name);
+        us_field_format(fields, object, text);
+        code = us_bundle_meta(b, key, text);
+    }
+    return code;
+}
+
+static int add_tensor(struct us_bundle *b, const char *prefix, const struct us_weight *w, const void *data, size_t bytes) {
+    void *array = b->tensors;
+    struct us_st_tensor *t;
+    int d;
+    if (grow(b->ctx, &array, b->n_tensors, &b->tensor_capacity, sizeof *b->tensors))
+        return UNETSTAR_ENOMEM;
+    b->tensors = (struct us_st_tensor *)array;
+    t = &b->tensors[b->n_tensors];
+    memset(t, 0, sizeof *t);
+    t->name = keep_joined(b, prefix, w->name);
+    if (!t->name)
+        return UNETSTAR_ENOMEM;
+    t->dtype = w->kind == US_WEIGHT_COUNTER ? UNETSTAR_INT64 : UNETSTAR_FLOAT32;
+    t->ndim = w->ndim;
+    for (d = 0; d < w->ndim; d++)
+        t->shape[d] = w->shape[d];
+    t->data = data;
+    t->bytes = bytes;
+    b->n_tensors++;
+    return 0;
+}
+
+/* Files are little-endian. */
+static void store(unsigned char *to, const void *values, size_t count, size_t size) {
+    const unsigned char *from = (const unsigned char *)values;
+    const uint16_t probe = 1;
+    size_t i, k;
+    if (*(const unsigned char *)&probe) {
+        memcpy(to, values, count * size);
+        return;
+    }
+    for (i = 0; i < count; i++)
+        for (k = 0; k < size; k++)
+            to[i * size + k] = from[i * size + size - 1 - k];
+}
+
+int us_bundle_params(struct us_bundle *b, const char *prefix, const struct us_net *net, const struct us_params *params) {
+    int i, code = 0;
+    for (i = 0; i < net->n_weights && !code; i++) {
+        const struct us_weight *w = &net->weights[i];
+        const size_t count = us_weight_count(w), size = w->kind == US_WEIGHT_COUNTER ? 8 : 4;
+        const float *arena = w->in_buffers ? params->buffers : params->arena;
+        void *data;
+        if (w->kind == US_WEIGHT_COUNTER ? !params->batches : !arena)
+            continue; /* moments have no buffers */
+        data = keep(b, count * size);
+        if (!data)
+            return UNETSTAR_ENOMEM;
+        if (w->kind == US_WEIGHT_COUNTER) {
+            store((unsigned char *)data, &params->batches[w->owner], 1, 8);
+        } else {
+            float *plain = (float *)us_alloc(b->ctx, count * sizeof(float));
+            if (!plain)
+                return UNETSTAR_ENOMEM;
+            us_weight_get(net, w, arena, plain);
+            store((unsigned char *)data, plain, count, 4);
+            us_free(b->ctx, plain);
+        }
+        code = add_tensor(b, prefix, w, data, count * size);
+    }
+    return code;
+}
+
+int us_bundle_model(struct us_bundle *b, const unetstar_model *model) {
+    char prep[US_PREP_TEXT], numerics[16];
+    int64_t i;
+    int code;
+    snprintf(numerics, sizeof numerics, "%d", UNETSTAR_NUMERICS_VERSION);
+    us_prep_format(prep, &model->prep);
+    code = us_bundle_meta(b, "unetstar.version", UNETSTAR_VERSION_STRING);
+    code = code ? code : us_bundle_meta(b, "unetstar.numerics", numerics);
+    code = code ? code : us_bundle_meta(b, "unetstar.prep", prep);
+    code = code ? code : us_bundle_fields(b, "unetstar.model.", us_model_fields, &model->net->options);
+    for (i = 0; i < model->n_meta && !code; i++)
+        code = us_bundle_meta(b, model->meta[i].key, model->meta[i].value);
+    return code ? code : us_bundle_params(b, "", model->net, &model->params);
+}
+
+static int produce(void *arg, unetstar_write_fn write, void *user) {
+    const struct us_bundle *b = (const struct us_bundle *)arg;
+    return us_st_write(b->ctx, b->tensors, b->n_tensors, b->meta, b->n_meta, write, user);
+}
+
+int us_bundle_write(const struct us_bundle *b, const char *path) {
+    return us_file_write_atomic(b->ctx, path, produce, (void *)b);
+}
+
+/* ---- Exported ---- */
+
+int unetstar_model_save(const unetstar_model *model, const char *path) {
+    struct us_bundle b;
+    int code = us_need(model, "model");
+    code = code ? code : us_need(path, "path");
+    if (code)
+        return code;
+    us_fp_enter();
+    us_bundle_init(&b, model->ctx);
+    code = us_bundle_model(&b, model);
+    if (!code)
+        code = us_bundle_write(&b, path);
+    us_bundle_free(&b);
+    us_fp_leave();
+    return code;
+}
+
+/* The caller's write function sees the caller's control word. */
+struct writer {
+    unetstar_write_fn write;
+    void *user;
+};
+
+static int guarded_write(void *user, const void *data, size_t size) {
+    const struct writer *w = (const struct writer *)user;
+    int code;
+    us_fp_callback_begin();
+    code = w->write(w->user, data, size);
+    us_fp_callback_end();
+    return code;
+}
+
+int unetstar_model_save_callback(const unetstar_model *model, unetstar_write_fn write, void *user) {
+    struct us_bundle b;
+    struct writer w;
+    int code = us_need(model, "model");
+    if (!code && !write)
+        code = us_fail(UNETSTAR_EINVAL, "argument write is NULL");
+    if (code)
+        return code;
+    w.write = write;
+    w.user = user;
+    us_fp_enter();
+    us_bundle_init(&b, model->ctx);
+    code = us_bundle_model(&b, model);
+    if (!code)
+        code = produce(&b, guarded_write, &w);
+    us_bundle_free(&b);
+    us_fp_leave();
+    return code;
+}

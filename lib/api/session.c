@@ -1,0 +1,282 @@
+/* session.c - exported: inference sessions. */
+#include "api/api.h"
+
+#include <string.h>
+
+static const unetstar_session_options session_defaults = {
+    sizeof(unetstar_session_options), 0, NULL, 0, UNETSTAR_PLAN_AUTO, UNETSTAR_PRECISION_FAST, 1, 0};
+typedef char check_session[sizeof(unetstar_session_options) ==
+                                   offsetof(unetstar_session_options, clip_to_field) + sizeof(int32_t)
+                               ? 1
+                               : -1];
+static const unetstar_source source_defaults = {sizeof(unetstar_source), NULL, NULL, 0, 0, 1, 8};
+typedef char check_source[sizeof(unetstar_source) == offsetof(unetstar_source, bits) + sizeof(int32_t) ? 1 : -1];
+typedef char check_workspace[sizeof(unetstar_workspace) == 5 * sizeof(size_t) ? 1 : -1];
+
+int unetstar_session_options_init(unetstar_session_options *options, size_t size) {
+    return us_options_init(options, size, &session_defaults, sizeof session_defaults, "session options");
+}
+
+int unetstar_source_init(unetstar_source *source, size_t size) {
+    return us_options_init(source, size, &source_defaults, sizeof source_defaults, "source");
+}
+
+static int take_models(unetstar_session *s, const unetstar_model *const *models, int64_t n,
+                       const struct us_session_options *options) {
+    struct us_seg_model *seg = (struct us_seg_model *)us_alloc(s->ctx, sizeof *seg * (size_t)n);
+    int64_t i;
+    int code = seg ? 0 : UNETSTAR_ENOMEM;
+    s->models = (unetstar_model **)us_alloc_zero(s->ctx, sizeof *s->models * (size_t)n);
+    s->folded = (struct us_folded **)us_alloc_zero(s->ctx, sizeof *s->folded * (size_t)n);
+    if (!s->models || !s->folded)
+        code = UNETSTAR_ENOMEM;
+    for (i = 0; i < n && !code; i++) {
+        /* A session caches folded weights in the model and counts itself in: neither is a change that a caller sees. */
+        unetstar_model *model = (unetstar_model *)(uintptr_t)models[i];
+        code = us_model_folded(model, &s->folded[i]);
+        if (code)
+            break;
+        s->models[i] = us_model_ref(model);
+        s->n_models = i + 1;
+        seg[i].net = model->net;
+        seg[i].folded = s->folded[i];
+        seg[i].prep = model->prep;
+    }
+    if (!code)
+        code = us_session_create(&s->session, s->ctx, seg, n, options);
+    us_free(s->ctx, seg);
+    return code;
+}
+
+int unetstar_session_create(unetstar_session **out, unetstar_context *context, const unetstar_model *const *models,
+                            int64_t n_models, const unetstar_session_options *options) {
+    unetstar_session_options o = session_defaults;
+    struct us_session_options inner;
+    unetstar_session *s;
+    int64_t i;
+    int code = us_need(out, "out");
+    if (code)
+        return code;
+    *out = NULL;
+    code = us_need(context, "context");
+    code = code ? code : us_need(models, "models");
+    code = code ? code : us_options_read(&o, sizeof o, options, "session options");
+    if (code)
+        return code;
+    if (n_models < 1 || n_models > 1024)
+        return us_fail(UNETSTAR_EINVAL, "n_models is %lld; it must be 1 to 1024", (long long)n_models);
+    for (i = 0; i < n_models; i++)
+        if (!models[i])
+            return us_fail(UNETSTAR_EINVAL, "model %lld is NULL", (long long)i);
+    inner.memory_budget = o.memory_budget;
+    inner.arena = o.arena;
+    inner.arena_size = o.arena_size;
+    inner.plan = o.plan;
+    inner.precision = o.precision;
+    inner.views = o.views;
+    inner.clip_to_field = o.clip_to_field;
+    code = us_session_check(&inner);
+    if (code)
+        return code;
+    us_fp_enter();
+    s = (unetstar_session *)us_alloc_zero(context, sizeof *s);
+    code = UNETSTAR_ENOMEM;
+    if (s) {
+        s->ctx = us_context_ref(context);
+        code = take_models(s, models, n_models, &inner);
+        if (code)
+            unetstar_session_destroy(s);
+        else
+            *out = s;
+    }
+    us_fp_leave();
+    return code;
+}
+
+void unetstar_session_destroy(unetstar_session *session) {
+    us_context *ctx;
+    int64_t i;
+    if (!session)
+        return;
+    ctx = session->ctx;
+    us_session_destroy(session->session);
+    for (i = 0; i < session->n_models; i++) {
+        us_folded_unref(session->folded[i]);
+        us_model_unref(session->models[i]);
+    }
+    us_free(ctx, session->models);
+    us_free(ctx, session->folded);
+    us_free(ctx, session);
+    us_context_unref(ctx);
+}
+
+int64_t unetstar_session_channels(const unetstar_session *session) {
+    return session ? us_session_channels(session->session) : 0;
+}
+
+int unetstar_session_run(unetstar_session *session, const unetstar_image *image, const unetstar_image *mask,
+                         float *probability, const unetstar_cancel *cancel, unetstar_progress_fn progress, void *user) {
+    struct us_image view;
+    struct us_watch watch;
+    uint8_t *field = NULL;
+    int code = us_need(session, "session");
+    code = code ? code : us_need(probability, "probability");
+    code = code ? code : us_image_view(&view, image, "image");
+    code = code ? code : us_context_check(session->ctx);
+    if (code)
+        return code;
+    watch.cancel = cancel;
+    watch.progress = progress;
+    watch.user = user;
+    us_fp_enter();
+    code = us_mask_bytes(session->ctx, &field, mask, &view);
+    if (!code)
+        code = us_session_run_image(session->session, &view, field, probability, &watch);
+    us_free(session->ctx, field);
+    us_fp_leave();
+    return code;
+}
+
+static int check_size(int64_t h, int64_t w) {
+    if (h < 1 || w < 1 || h > 32768 || w > 32768)
+        return us_fail(UNETSTAR_ESHAPE, "an input of %lld x %lld pixels was given; sides must be 1 to 32768", (long long)w,
+                       (long long)h);
+    return 0;
+}
+
+int unetstar_session_run_tensor(unetstar_session *session, int64_t n, int64_t h, int64_t w, const float *x,
+                                float *probability, const unetstar_cancel *cancel) {
+    struct us_watch watch;
+    int code = us_need(session, "session");
+    code = code ? code : us_need(x, "x");
+    code = code ? code : us_need(probability, "probability");
+    code = code ? code : check_size(h, w);
+    code = code ? code : us_context_check(session->ctx);
+    if (code)
+        return code;
+    if (n < 1)
+        return us_fail(UNETSTAR_ESHAPE, "n is %lld; it must be at least 1", (long long)n);
+    watch.cancel = cancel;
+    watch.progress = NULL;
+    watch.user = NULL;
+    us_fp_enter();
+    code = us_session_run_tensor(session->session, n, h, w, x, probability, &watch);
+    us_fp_leave();
+    return code;
+}
+
+/* ---- Rows in, rows out: read whole in this version ---- */
+
+struct rows {
+    const unetstar_source *source;
+    unetstar_write_rows_fn write;
+    void *user;
+    void *pixels;
+    float *probability, *line;
+    size_t stride;
+};
+
+static int read_all(struct rows *r) {
+    int64_t y;
+    const int64_t step = 64;
+    for (y = 0; y < r->source->height; y += step) {
+        const int64_t n = US_MIN(step, r->source->height - y);
+        int stop;
+        us_fp_callback_begin();
+        stop = r->source->read_rows(r->source->user, y, n, (char *)r->pixels + (size_t)y * r->stride, (int64_t)r->stride);
+        us_fp_callback_end();
+        if (stop)
+            return us_fail(UNETSTAR_EUSER, "read_rows returned %d at row %lld", stop, (long long)y);
+    }
+    return 0;
+}
+
+/* A sink gets rows of (channels, w). */
+static int write_all(struct rows *r, int64_t channels) {
+    const int64_t h = r->source->height, w = r->source->width;
+    int64_t y, c;
+    for (y = 0; y < h; y++) {
+        int stop;
+        for (c = 0; c < channels; c++)
+            memcpy(r->line + c * w, r->probability + (c * h + y) * w, (size_t)w * sizeof(float));
+        us_fp_callback_begin();
+        stop = r->write(r->user, y, 1, r->line);
+        us_fp_callback_end();
+        if (stop)
+            return us_fail(UNETSTAR_EUSER, "write_rows returned %d at row %lld", stop, (long long)y);
+    }
+    return 0;
+}
+
+static int run_rows(unetstar_session *session, struct rows *r, const struct us_image *view, const unetstar_cancel *cancel) {
+    us_context *ctx = session->ctx;
+    const size_t channels = (size_t)us_session_channels(session->session), w = (size_t)view->width;
+    struct us_watch watch = {NULL, NULL, NULL};
+    struct us_image image = *view;
+    int code = UNETSTAR_ENOMEM;
+    watch.cancel = cancel;
+    r->pixels = us_alloc(ctx, r->stride * (size_t)view->height);
+    r->probability = (float *)us_alloc(ctx, channels * w * (size_t)view->height * sizeof(float));
+    r->line = (float *)us_alloc(ctx, channels * w * sizeof(float));
+    if (r->pixels && r->probability && r->line) {
+        image.data = r->pixels;
+        code = read_all(r);
+        code = code ? code : us_session_run_image(session->session, &image, NULL, r->probability, &watch);
+        code = code ? code : write_all(r, (int64_t)channels);
+    }
+    us_free(ctx, r->pixels);
+    us_free(ctx, r->probability);
+    us_free(ctx, r->line);
+    return code;
+}
+
+int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *source, unetstar_write_rows_fn write_rows,
+                              void *user, const unetstar_cancel *cancel) {
+    unetstar_source s = source_defaults;
+    unetstar_image image;
+    struct us_image view;
+    struct rows r;
+    int code = us_need(session, "session");
+    code = code ? code : us_need(source, "source");
+    code = code ? code : us_options_read(&s, sizeof s, source, "source");
+    if (!code && (!s.read_rows || !write_rows))
+        code = us_fail(UNETSTAR_EINVAL, "a source needs read_rows and a sink write_rows");
+    if (code)
+        return code;
+    unetstar_image_init(&image, sizeof image);
+    image.data = &s; /* checked for its shape only */
+    image.width = s.width;
+    image.height = s.height;
+    image.channels = s.channels;
+    image.bits = s.bits;
+    code = us_image_view(&view, &image, "source");
+    code = code ? code : us_context_check(session->ctx);
+    if (code)
+        return code;
+    memset(&r, 0, sizeof r);
+    r.source = &s;
+    r.write = write_rows;
+    r.user = user;
+    r.stride = (size_t)view.stride;
+    us_fp_enter();
+    code = run_rows(session, &r, &view, cancel);
+    us_fp_leave();
+    return code;
+}
+
+int unetstar_session_workspace_size(const unetstar_session *session, int64_t width, int64_t height,
+                                    unetstar_workspace *workspace) {
+    unetstar_workspace w;
+    int64_t i;
+    int code = us_need(session, "session");
+    code = code ? code : us_need(workspace, "workspace");
+    code = code ? code : check_size(height, width);
+    if (code)
+        return code;
+    memset(&w, 0, sizeof w);
+    us_session_measure(session->session, height, width, &w.maps, &w.scratch);
+    for (i = 0; i < session->n_models; i++)
+        w.weights += session->folded[i]->bytes;
+    w.total = w.maps + w.scratch + w.weights;
+    return us_options_init(workspace, workspace->struct_size, &w, sizeof w, "workspace");
+}

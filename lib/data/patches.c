@@ -1,0 +1,326 @@
+/*
+ * patches.c - random patches of preprocessed images. Planes that hold only multiples of 1/255, as the usual
+ * preprocessing makes them, are kept as bytes: a quarter of the memory, and augmentation of the values becomes a table
+ * of 256 entries.
+ */
+#include "data/data.h"
+
+#include <math.h>
+#include <string.h>
+
+struct plane_set {
+    struct us_sample *sample; /* its label and mask */
+    float *floats;            /* (channels, h, w), or */
+    uint8_t *bytes;           /* the same times 255 */
+    uint32_t *rows;           /* h + 1: field pixels in the rows before */
+};
+
+struct us_patches {
+    us_context *ctx;
+    struct plane_set *sets;
+    int64_t count, patch_h, patch_w;
+    int channels;
+    size_t size;
+};
+
+/* ---- Building ---- */
+
+void us_patches_destroy(us_patches *patches) {
+    us_context *ctx;
+    int64_t i;
+    if (!patches)
+        return;
+    ctx = patches->ctx;
+    for (i = 0; patches->sets && i < patches->count; i++) {
+        us_free(ctx, patches->sets[i].floats);
+        us_free(ctx, patches->sets[i].bytes);
+        us_free(ctx, patches->sets[i].rows);
+        us_sample_unref(patches->sets[i].sample);
+    }
+    us_free(ctx, patches->sets);
+    us_free(ctx, patches);
+    us_context_unref(ctx);
+}
+
+size_t us_patches_bytes(const us_patches *patches) {
+    return patches->size;
+}
+
+static int count_rows(us_patches *patches, struct plane_set *set) {
+    const struct us_image *image = &set->sample->image;
+    const uint8_t *mask = set->sample->mask;
+    size_t size = ((size_t)image->height + 1) * sizeof set->rows[0];
+    int64_t y, x;
+    set->rows = (uint32_t *)us_alloc(patches->ctx, size);
+    if (!set->rows)
+        return UNETSTAR_ENOMEM;
+    patches->size += size;
+    set->rows[0] = 0;
+    for (y = 0; y < image->height; y++) {
+        uint32_t n = 0;
+        for (x = 0; x < image->width; x++)
+            n += mask[y * image->width + x] != 0;
+        set->rows[y + 1] = set->rows[y] + n;
+    }
+    if (set->rows[image->height] == 0)
+        return us_fail(UNETSTAR_EINVAL, "its field of view is empty");
+    return 0;
+}
+
+static uint8_t nearest_byte(float x) {
+    return x > 0.0f ? x < 1.0f ? (uint8_t)(x * 255.0f + 0.5f) : 255 : 0;
+}
+
+static int only_bytes(const float *x, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        if ((float)nearest_byte(x[i]) / 255.0f != x[i])
+            return 0;
+    return 1;
+}
+
+static int make_planes(us_patches *patches, struct plane_set *set, const struct us_prep *prep) {
+    const struct us_sample *sample = set->sample;
+    size_t count = (size_t)patches->channels * (size_t)sample->image.height * (size_t)sample->image.width, i;
+    int error;
+    set->floats = (float *)us_alloc(patches->ctx, count * sizeof(float));
+    if (!set->floats)
+        return UNETSTAR_ENOMEM;
+    error = us_prep_run(patches->ctx, prep, &sample->image, sample->mask, set->floats);
+    if (error)
+        return error;
+    if (!only_bytes(set->floats, count)) {
+        patches->size += count * sizeof(float);
+        return 0;
+    }
+    set->bytes = (uint8_t *)us_alloc(patches->ctx, count);
+    if (!set->bytes)
+        return UNETSTAR_ENOMEM;
+    for (i = 0; i < count; i++)
+        set->bytes[i] = nearest_byte(set->floats[i]);
+    us_free(patches->ctx, set->floats);
+    set->floats = NULL;
+    patches->size += count;
+    return 0;
+}
+
+static int fill(us_patches *patches, const us_dataset *dataset, const struct us_prep *prep) {
+    int64_t i;
+    patches->sets = (struct plane_set *)us_alloc_zero(patches->ctx, (size_t)dataset->count * sizeof *patches->sets);
+    if (!patches->sets)
+        return UNETSTAR_ENOMEM;
+    patches->size = sizeof *patches + (size_t)dataset->count * sizeof *patches->sets;
+    patches->count = dataset->count;
+    for (i = 0; i < dataset->count; i++) {
+        struct plane_set *set = &patches->sets[i];
+        int error = 0;
+        set->sample = us_sample_ref(dataset->samples[i]);
+        if (!set->sample->label)
+            error = us_fail(UNETSTAR_EINVAL, "it has no label");
+        if (!error)
+            error = count_rows(patches, set);
+        if (!error)
+            error = make_planes(patches, set, prep);
+        if (error)
+            return us_fail_in(error, set->sample->name);
+    }
+    return 0;
+}
+
+int us_patches_create(us_patches **out, const us_dataset *dataset, const struct us_prep *prep, int64_t patch_h,
+                      int64_t patch_w) {
+    us_patches *patches;
+    int error = us_prep_check(prep);
+    *out = NULL;
+    if (error)
+        return error;
+    if (patch_h < 1 || patch_h > US_IMAGE_MAX || patch_w < 1 || patch_w > US_IMAGE_MAX)
+        return us_fail(UNETSTAR_EINVAL, "a patch of %lld x %lld is outside 1 .. %d", (long long)patch_h,
+                       (long long)patch_w, US_IMAGE_MAX);
+    if (dataset->count < 1)
+        return us_fail(UNETSTAR_EINVAL, "the dataset has no samples");
+    patches = (us_patches *)us_alloc_zero(dataset->ctx, sizeof *patches);
+    if (!patches)
+        return UNETSTAR_ENOMEM;
+    patches->ctx = us_context_ref(dataset->ctx);
+    patches->patch_h = patch_h;
+    patches->patch_w = patch_w;
+    patches->channels = us_prep_channels(prep);
+    error = fill(patches, dataset, prep);
+    if (error) {
+        us_patches_destroy(patches);
+        return error;
+    }
+    *out = patches;
+    return 0;
+}
+
+/* ---- Where a patch comes from ---- */
+
+/* Pixel number n of the field, row by row. */
+static void field_pixel(const struct plane_set *set, uint32_t n, int64_t *y, int64_t *x) {
+    const struct us_image *image = &set->sample->image;
+    const uint8_t *row;
+    int64_t low = 0, high = image->height, column = 0;
+    while (high - low > 1) { /* the last row with rows[low] <= n */
+        int64_t middle = low + (high - low) / 2;
+        if (set->rows[middle] <= n)
+            low = middle;
+        else
+            high = middle;
+    }
+    row = set->sample->mask + low * image->width;
+    for (n -= set->rows[low];; column++)
+        if (row[column] && n-- == 0)
+            break;
+    *y = low;
+    *x = column;
+}
+
+/* Where pixel (i, j) of the patch is found: offset + i * step_i + j * step_j. Inside the image for i in [i0, i1), j in
+ * [j0, j1). */
+struct cut {
+    int64_t offset, step_i, step_j;
+    int64_t i0, i1, j0, j1;
+};
+
+/* The part of [0, n) for which base + sign * k lies in [0, size). */
+static void visible(int64_t base, int sign, int64_t n, int64_t size, int64_t *first, int64_t *end) {
+    int64_t a = sign > 0 ? -base : base - size + 1, b = sign > 0 ? size - base : base + 1;
+    *first = US_MIN(US_MAX(a, 0), n);
+    *end = US_MAX(US_MIN(b, n), *first);
+}
+
+/*
+ * flip_v, flip_h and a turn by turns quarters (counterclockwise, after the flips) of the h x w patch at (top, left).
+ * Along i and along j one of the image's coordinates runs upwards or downwards: turns 0: y = i, x = j;   1: y = j, x =
+ * w-1-i;   2: y = h-1-i, x = w-1-j;   3: y = h-1-j, x = i   (before the flips)
+ */
+static void make_cut(struct cut *cut, const struct us_image *image, int64_t top, int64_t left, int64_t h, int64_t w,
+                     int flip_h, int flip_v, int turns) {
+    int down = turns == 2 || turns == 3, back = turns == 1 || turns == 2; /* y, x run backwards */
+    int sign_y, sign_x;
+    int64_t y, x;
+    down ^= flip_v;
+    back ^= flip_h;
+    sign_y = down ? -1 : 1;
+    sign_x = back ? -1 : 1;
+    y = down ? top + h - 1 : top;
+    x = back ? left + w - 1 : left;
+    cut->offset = y * image->width + x;
+    if (turns & 1) {
+        cut->step_i = sign_x;
+        cut->step_j = sign_y * image->width;
+        visible(x, sign_x, h, image->width, &cut->i0, &cut->i1);
+        visible(y, sign_y, w, image->height, &cut->j0, &cut->j1);
+    } else {
+        cut->step_i = sign_y * image->width;
+        cut->step_j = sign_x;
+        visible(y, sign_y, h, image->height, &cut->i0, &cut->i1);
+        visible(x, sign_x, w, image->width, &cut->j0, &cut->j1);
+    }
+}
+
+static void copy_bytes(const struct cut *cut, const uint8_t *plane, int64_t h, int64_t w, uint8_t *out) {
+    int64_t i, j;
+    memset(out, 0, (size_t)(h * w));
+    for (i = cut->i0; i < cut->i1; i++) {
+        int64_t from = cut->offset + i * cut->step_i;
+        uint8_t *to = out + i * w;
+        for (j = cut->j0; j < cut->j1; j++)
+            to[j] = plane[from + j * cut->step_j];
+    }
+}
+
+/* ---- Values ---- */
+
+/* x -> scale * gamma(x) + shift; curve holds gamma at k / 255, NULL: none. */
+struct tone {
+    const float *curve;
+    float scale, shift;
+};
+
+static float tone_at(const struct tone *t, float x) {
+    if (t->curve && x > 0.0f && x < 1.0f) {
+        float place = x * 255.0f;
+        int k = US_MIN((int)place, 254);
+        x = t->curve[k] + (t->curve[k + 1] - t->curve[k]) * (place - (float)k);
+    }
+    return x * t->scale + t->shift;
+}
+
+static void copy_through_table(const struct cut *cut, const uint8_t *plane, int64_t h, int64_t w,
+                               const float table[256], float *out) {
+    int64_t i, j;
+    memset(out, 0, (size_t)(h * w) * sizeof(float));
+    for (i = cut->i0; i < cut->i1; i++) {
+        int64_t from = cut->offset + i * cut->step_i;
+        float *to = out + i * w;
+        for (j = cut->j0; j < cut->j1; j++)
+            to[j] = table[plane[from + j * cut->step_j]];
+    }
+}
+
+static void copy_floats(const struct cut *cut, const float *plane, int64_t h, int64_t w, const struct tone *tone,
+                        float *out) {
+    int64_t i, j;
+    int plain = !tone->curve && tone->scale == 1.0f && tone->shift == 0.0f;
+    memset(out, 0, (size_t)(h * w) * sizeof(float));
+    for (i = cut->i0; i < cut->i1; i++) {
+        int64_t from = cut->offset + i * cut->step_i;
+        float *to = out + i * w;
+        for (j = cut->j0; j < cut->j1; j++)
+            to[j] = plain ? plane[from + j * cut->step_j] : tone_at(tone, plane[from + j * cut->step_j]);
+    }
+}
+
+static double amplitude(struct us_rng *rng, float a) {
+    return (2.0 * us_rng_uniform(rng) - 1.0) * (double)a; /* always one number, so that no option changes another's */
+}
+
+/* ---- Drawing ---- */
+
+void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose purpose, uint64_t epoch, uint64_t sample,
+                     const struct us_augment *augment, float *x, uint8_t *label, uint8_t *mask) {
+    struct us_rng rng = us_rng_stream(seed, purpose, epoch, sample);
+    const struct plane_set *set = &patches->sets[us_rng_below(&rng, (uint64_t)patches->count)];
+    const struct us_image *image = &set->sample->image;
+    int64_t h = patches->patch_h, w = patches->patch_w, y, column, k;
+    size_t plane = (size_t)image->height * (size_t)image->width, area = (size_t)(h * w);
+    float curve[256], table[256];
+    struct tone tone = {NULL, 1.0f, 0.0f};
+    int flip_h = 0, flip_v = 0, turns = 0, c;
+    struct cut cut;
+    field_pixel(set, (uint32_t)us_rng_below(&rng, set->rows[image->height]), &y, &column);
+    if (augment) {
+        double gamma, contrast, brightness;
+        rng = us_rng_stream(seed, US_RNG_AUGMENT, epoch, sample);
+        k = (int64_t)us_rng_below(&rng, 16);
+        flip_h = augment->flips ? (int)(k & 1) : 0;
+        flip_v = augment->flips ? (int)(k >> 1 & 1) : 0;
+        turns = augment->quarter_turns && h == w ? (int)(k >> 2) : 0;
+        gamma = amplitude(&rng, augment->gamma);
+        contrast = amplitude(&rng, augment->contrast);
+        brightness = amplitude(&rng, augment->brightness);
+        if (gamma != 0) {
+            double power = us_exp(gamma);
+            for (k = 0; k < 256; k++)
+                curve[k] = (float)us_pow((double)k / 255.0, power);
+            tone.curve = curve;
+        }
+        tone.scale = (float)(1.0 + contrast);
+        tone.shift = (float)(0.5 - 0.5 * (1.0 + contrast) + brightness);
+    }
+    make_cut(&cut, image, y - h / 2, column - w / 2, h, w, flip_h, flip_v, turns);
+    if (set->bytes)
+        for (k = 0; k < 256; k++)
+            table[k] = tone_at(&tone, (float)k / 255.0f);
+    for (c = 0; c < patches->channels; c++)
+        if (set->bytes)
+            copy_through_table(&cut, set->bytes + (size_t)c * plane, h, w, table, x + (size_t)c * area);
+        else
+            copy_floats(&cut, set->floats + (size_t)c * plane, h, w, &tone, x + (size_t)c * area);
+    copy_bytes(&cut, set->sample->label, h, w, label);
+    if (mask)
+        copy_bytes(&cut, set->sample->mask, h, w, mask);
+}

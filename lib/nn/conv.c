@@ -1,0 +1,150 @@
+/*
+ * conv.c - 3x3 convolution over whole maps: forward, and backward-data on flipped weights.
+ *
+ * A task is a band of output rows of one image. It first lets the source write the input rows it needs, with a border of
+ * zeros, into the worker's scratch, where they stay in the L2 cache, then calls the kernel once. How bands are cut has no
+ * influence on the result: every output is one chain of its own.
+ */
+#include "nn/map.h"
+
+#include <string.h>
+
+#define BAND_BYTES ((size_t)256 << 10) /* input rows of a band: half of a small L2 cache */
+
+struct bands {
+    int rows;   /* of a band */
+    int count;  /* bands of an image */
+    int splits; /* groups of output blocks, so that small maps feed many workers */
+};
+
+static size_t row_bytes(int w, int in_blocks) {
+    return (size_t)in_blocks * (size_t)(w + 2) * US_LANES * sizeof(float);
+}
+
+static struct bands cut_bands(int workers, int n, int h, int w, int in_blocks, int out_blocks) {
+    const int wanted = workers > 1 ? 4 * workers : 1; /* tasks, for an even share */
+    struct bands bands;
+    size_t fit = BAND_BYTES / row_bytes(w, in_blocks);
+    int rows = fit > 4 ? (int)US_MIN(fit - 2, (size_t)h) : 2;
+    int per_image = (wanted + n - 1) / n;
+    rows = US_MIN(rows, US_MAX(2, (h + per_image - 1) / per_image));
+    rows = US_MIN(rows, h);
+    bands.count = (h + rows - 1) / rows;
+    bands.rows = (h + bands.count - 1) / bands.count;
+    bands.count = (h + bands.rows - 1) / bands.rows;
+    bands.splits = 1;
+    if (n * bands.count < 2 * workers && workers > 1)
+        bands.splits = US_MIN(out_blocks, (2 * workers + n * bands.count - 1) / (n * bands.count));
+    return bands;
+}
+
+static size_t pointer_bytes(int rows, int in_blocks, int out_blocks) {
+    size_t bytes = sizeof(float *) * ((size_t)in_blocks * (size_t)(rows + 2) + (size_t)out_blocks * (size_t)rows);
+    return (bytes + 63) / 64 * 64;
+}
+
+size_t us_conv_scratch(int workers, int n, int h, int w, int in_blocks, int out_blocks, size_t tmp_bytes) {
+    struct bands bands = cut_bands(workers, n, h, w, in_blocks, out_blocks);
+    return tmp_bytes + pointer_bytes(bands.rows, in_blocks, out_blocks) +
+           (size_t)(bands.rows + 2) * row_bytes(w, in_blocks);
+}
+
+void us_plain_row(const void *source, int n, int b, int y, float *dst, float *tmp) {
+    const struct us_map *m = (const struct us_map *)source;
+    (void)tmp;
+    memcpy(dst, us_map_row(m, n, b, y), (size_t)m->w * US_LANES * sizeof *dst);
+}
+
+struct forward {
+    const struct us_conv_job *job;
+    struct bands bands;
+};
+
+static void forward_task(void *arg, int64_t index, int worker) {
+    const struct forward *f = (const struct forward *)arg;
+    const struct us_conv_job *job = f->job;
+    const int split = (int)(index % f->bands.splits);
+    const int band = (int)(index / f->bands.splits % f->bands.count);
+    const int n = (int)(index / f->bands.splits / f->bands.count);
+    const int y0 = band * f->bands.rows, rows = US_MIN(f->bands.rows, job->h - y0);
+    const int o0 = job->out_blocks * split / f->bands.splits, o1 = job->out_blocks * (split + 1) / f->bands.splits;
+    const size_t row_floats = (size_t)(job->w + 2) * US_LANES;
+    char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
+    float *tmp = (float *)scratch;
+    const float **in = (const float **)(scratch + job->tmp_bytes);
+    float **out = (float **)(in + (size_t)job->in_blocks * (size_t)(rows + 2));
+    float *slab = (float *)(scratch + job->tmp_bytes + pointer_bytes(rows, job->in_blocks, job->out_blocks));
+    struct us_conv c;
+    int b, o, r;
+    if (o0 == o1)
+        return;
+    for (b = 0; b < job->in_blocks; b++)
+        for (r = 0; r < rows + 2; r++, slab += row_floats) {
+            const int y = y0 - 1 + r;
+            in[b * (rows + 2) + r] = slab;
+            if (y < 0 || y >= job->h) {
+                memset(slab, 0, row_floats * sizeof *slab);
+                continue;
+            }
+            memset(slab, 0, US_LANES * sizeof *slab);
+            memset(slab + row_floats - US_LANES, 0, US_LANES * sizeof *slab);
+            job->row(job->source, n, b, y, slab + US_LANES, tmp);
+        }
+    for (o = o0; o < o1; o++)
+        for (r = 0; r < rows; r++)
+            out[(o - o0) * rows + r] = us_map_row(&job->out, n, o, y0 + r);
+    c.in = in;
+    c.out = out;
+    c.weights = job->weights + (size_t)o0 * (size_t)job->in_blocks * 9 * US_LANES * US_LANES;
+    c.bias = job->bias ? job->bias + (size_t)o0 * US_LANES : NULL;
+    c.rows = rows;
+    c.width = job->w;
+    c.in_blocks = job->in_blocks;
+    c.out_blocks = o1 - o0;
+    c.last_channels = job->last_channels;
+    c.ksize = 3;
+    c.in_step = c.out_step = 1;
+    c.accumulate = 0;
+    job->ctx->kern.conv(&c);
+}
+
+int us_conv_forward(const struct us_conv_job *job) {
+    struct forward f;
+    f.job = job;
+    f.bands = cut_bands(us_workers(job->ctx), job->n, job->h, job->w, job->in_blocks, job->out_blocks);
+    return us_parallel(job->ctx, NULL, forward_task, &f, (int64_t)job->n * f.bands.count * f.bands.splits);
+}
+
+/* ---- Flipped weights for backward-data ---- */
+
+struct flip {
+    float *flipped;
+    const float *weights;
+    int in_blocks, out_blocks;
+};
+
+/* One block of inputs: [out][in][ky][kx][ci][co] -> [in][out][2-ky][2-kx][co][ci]. */
+static void flip_task(void *arg, int64_t index, int worker) {
+    const struct flip *f = (const struct flip *)arg;
+    const size_t block = US_LANES * US_LANES;
+    const int b = (int)index;
+    int o, tap, ci, co;
+    (void)worker;
+    for (o = 0; o < f->out_blocks; o++)
+        for (tap = 0; tap < 9; tap++) {
+            const float *from = f->weights + (((size_t)o * (size_t)f->in_blocks + (size_t)b) * 9 + (size_t)tap) * block;
+            float *to = f->flipped + (((size_t)b * (size_t)f->out_blocks + (size_t)o) * 9 + (size_t)(8 - tap)) * block;
+            for (co = 0; co < US_LANES; co++)
+                for (ci = 0; ci < US_LANES; ci++)
+                    to[co * US_LANES + ci] = from[ci * US_LANES + co];
+        }
+}
+
+int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks) {
+    struct flip f;
+    f.flipped = flipped;
+    f.weights = weights;
+    f.in_blocks = in_blocks;
+    f.out_blocks = out_blocks;
+    return us_parallel(ctx, NULL, flip_task, &f, in_blocks);
+}

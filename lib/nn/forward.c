@@ -1,0 +1,276 @@
+/* forward.c - training's memory plan, its forward pass and its loss. */
+#include "nn/training.h"
+
+#include <string.h>
+
+/* ---- Memory ---- */
+
+static size_t map_bytes(const struct us_map *m) {
+    return us_map_floats(m) * sizeof(float);
+}
+
+/* Time of a unit in the backward pass; head 0 is at time 0. */
+static int backward_time(const struct us_net *net, int unit) {
+    return net->n_units - unit;
+}
+
+/* When gradients of a unit are first written, and last read. */
+static struct us_interval gradient_life(const struct us_training *t, int unit) {
+    const struct us_net *net = t->net;
+    struct us_interval life;
+    int i;
+    life.first = life.last = backward_time(net, unit);
+    for (i = unit + 1; i < net->n_units; i++)
+        if (net->units[i].in.kind != US_IN_IMAGE && (net->units[i].in.main == unit || net->units[i].in.skip == unit))
+            life.first = US_MIN(life.first, backward_time(net, i));
+    if (net->heads[0].unit == unit)
+        life.first = 0;
+    life.size = map_bytes(&t->pass.z[unit]);
+    life.offset = 0;
+    return life;
+}
+
+static void place_gradients(us_training *t, struct us_arena *arena) {
+    struct us_interval lives[US_MAX_UNITS];
+    char *base;
+    int u;
+    for (u = 0; u < t->net->n_units; u++)
+        lives[u] = gradient_life(t, u);
+    base = (char *)us_arena_take(arena, us_plan_intervals(lives, t->net->n_units));
+    for (u = 0; u < t->net->n_units; u++) {
+        t->grads[u] = t->pass.z[u];
+        t->grads[u].data = base ? (float *)(base + lives[u].offset) : NULL;
+    }
+}
+
+static void place_norm(us_training *t, struct us_arena *arena, int u) {
+    const struct us_unit *unit = &t->net->units[u];
+    struct us_norm *norm = &t->norms[u];
+    const int batch = unit->norm == UNETSTAR_NORM_BATCH;
+    const size_t size = us_norm_floats(batch, t->batch, unit->out_blocks) * sizeof(float);
+    if (unit->norm == UNETSTAR_NORM_NONE)
+        return;
+    norm->batch = batch;
+    norm->c = unit->c_out;
+    norm->groups = unit->groups;
+    norm->eps = 1e-5f;
+    norm->mean = (float *)us_arena_take(arena, size);
+    norm->inverse_std = (float *)us_arena_take(arena, size);
+    norm->scale = (float *)us_arena_take(arena, size);
+    norm->shift = (float *)us_arena_take(arena, size);
+    t->pass.scale[u] = norm->scale;
+    t->pass.shift[u] = norm->shift;
+    t->pass.coefficient_step[u] = batch ? 0 : (size_t)unit->out_blocks * US_LANES;
+}
+
+static void place_heads(us_training *t, struct us_arena *arena) {
+    const size_t classes = (size_t)t->net->options.classes, n = (size_t)t->batch;
+    size_t rows = 0, loss = 0;
+    int i;
+    for (i = 0; i < t->net->n_heads; i++) {
+        const struct us_head *head = &t->net->heads[i];
+        const struct us_map *z = &t->pass.z[head->unit];
+        const size_t plane = (size_t)z->h * (size_t)z->w;
+        t->logits[i] = (float *)us_arena_take(arena, n * classes * plane * sizeof(float));
+        t->dlogits[i] = (float *)us_arena_take(arena, n * classes * plane * sizeof(float));
+        if (head->bilinear) {
+            t->full_logits = (float *)us_arena_take(arena, n * classes * plane * 4 * sizeof(float));
+            t->full_dlogits = (float *)us_arena_take(arena, n * classes * plane * 4 * sizeof(float));
+        }
+        rows = US_MAX(rows, n * (size_t)z->h * (classes * (size_t)z->blocks * US_LANES + US_LANES) * sizeof(float));
+        loss = US_MAX(loss, us_loss_scratch(t->batch, (int64_t)classes, (int64_t)z->h * (head->bilinear ? 2 : 1)));
+    }
+    t->head_rows = (float *)us_arena_take(arena, rows);
+    t->loss_rows = us_arena_take(arena, loss);
+}
+
+/* Buffers that the backward pass uses for one unit after the other. */
+static void place_shared(us_training *t, struct us_arena *arena) {
+    const int workers = us_workers(t->ctx);
+    size_t input = 0, flipped = 0, partials = 0, constants = 0, sums = 0;
+    double *shared_sums;
+    int u;
+    for (u = 0; u < t->net->n_units; u++) {
+        const struct us_unit *unit = &t->net->units[u];
+        const struct us_map *z = &t->pass.z[u];
+        if (unit->in.kind == US_IN_POOL || unit->in.kind == US_IN_FUSE)
+            input = US_MAX(input, (size_t)t->batch * (size_t)unit->in_blocks * (size_t)z->h * (size_t)z->w * US_LANES);
+        flipped = US_MAX(flipped, unit->weights_size);
+        if (unit->kind == US_UNIT_CONV3)
+            partials = US_MAX(partials, us_conv_weights_partials(workers, t->batch, z->h, z->w, unit->in_blocks,
+                                                                 unit->out_blocks));
+        constants = US_MAX(constants, us_norm_constants(unit->norm == UNETSTAR_NORM_BATCH, t->batch, unit->out_blocks));
+        sums = US_MAX(sums, us_norm_sums(t->batch, unit->out_blocks));
+    }
+    t->input_grad = (float *)us_arena_take(arena, input * sizeof(float));
+    t->flipped = (float *)us_arena_take(arena, flipped * sizeof(float));
+    t->partials = (float *)us_arena_take(arena, partials * sizeof(float));
+    t->constants = (float *)us_arena_take(arena, constants * sizeof(float));
+    shared_sums = (double *)us_arena_take(arena, sums * sizeof(double));
+    for (u = 0; u < t->net->n_units; u++)
+        t->norms[u].sums = shared_sums;
+}
+
+static void place_all(us_training *t, struct us_arena *arena) {
+    int u;
+    t->pass.image.data = (float *)us_arena_take(arena, map_bytes(&t->pass.image));
+    for (u = 0; u < t->net->n_units; u++) {
+        t->pass.z[u].data = (float *)us_arena_take(arena, map_bytes(&t->pass.z[u]));
+        place_norm(t, arena, u);
+    }
+    place_gradients(t, arena);
+    place_heads(t, arena);
+    place_shared(t, arena);
+    t->pass.scratch.each = us_pass_scratch(t->net, us_workers(t->ctx), t->batch, t->pass.h, t->pass.w);
+    t->pass.scratch.base = (char *)us_arena_take(arena, t->pass.scratch.each * (size_t)us_workers(t->ctx));
+}
+
+int us_training_create(us_training **out, us_context *ctx, const struct us_net *net, int batch, int64_t height,
+                       int64_t width) {
+    us_training *t = (us_training *)us_alloc_zero(ctx, sizeof *t);
+    struct us_arena arena = {NULL, 0, 0};
+    *out = NULL;
+    if (!t)
+        return UNETSTAR_ENOMEM;
+    t->ctx = ctx;
+    t->net = net;
+    t->batch = batch;
+    t->height = (int)height;
+    t->width = (int)width;
+    us_pass_shapes(&t->pass, ctx, net, batch, height, width);
+    t->pass.dropout = net->options.dropout > 0;
+    place_all(t, &arena);
+    arena.size = arena.used;
+    arena.used = 0;
+    arena.base = t->memory = (char *)us_alloc(ctx, arena.size);
+    t->bytes = arena.size;
+    if (!t->memory) {
+        us_free(ctx, t);
+        return UNETSTAR_ENOMEM;
+    }
+    place_all(t, &arena);
+    *out = t;
+    return 0;
+}
+
+void us_training_destroy(us_training *training) {
+    if (training) {
+        us_free(training->ctx, training->memory);
+        us_free(training->ctx, training);
+    }
+}
+
+size_t us_training_bytes(const us_training *training) {
+    return training->bytes;
+}
+
+/* ---- Forward ---- */
+
+static void set_batch(us_training *t, int n) {
+    int u;
+    t->pass.n = t->pass.image.n = n;
+    for (u = 0; u < t->net->n_units; u++)
+        t->pass.z[u].n = t->grads[u].n = n;
+}
+
+static int forward_unit(us_training *t, struct us_params *params, int u) {
+    const struct us_unit *unit = &t->net->units[u];
+    const float *bias = (unit->bias_fixed ? params->buffers : params->arena) + unit->bias;
+    int code = us_unit_forward(&t->pass, u, params->arena + unit->weights, bias);
+    if (code || unit->norm == UNETSTAR_NORM_NONE)
+        return code;
+    if (unit->norm == UNETSTAR_NORM_BATCH) {
+        params->batches[u]++;
+        return us_norm_measure(t->ctx, &t->norms[u], &t->pass.z[u], params->arena + unit->gamma, params->arena + unit->beta,
+                               0.1f, params->buffers + unit->running_mean, params->buffers + unit->running_var);
+    }
+    return us_norm_measure(t->ctx, &t->norms[u], &t->pass.z[u], params->arena + unit->gamma, params->arena + unit->beta, 0,
+                           NULL, NULL);
+}
+
+static void upsample_logits(us_training *t) {
+    const struct us_map *z = &t->pass.z[t->net->heads[0].unit];
+    const size_t plane = (size_t)z->h * (size_t)z->w;
+    int i;
+    for (i = 0; i < t->pass.n * t->net->options.classes; i++)
+        us_plane_bilinear(t->logits[0] + (size_t)i * plane, z->h, z->w, t->full_logits + (size_t)i * plane * 4);
+}
+
+int us_training_forward(us_training *t, struct us_params *params, int n, const float *x, uint64_t stream) {
+    int u, i, code = 0;
+    t->state = 0;
+    set_batch(t, n);
+    t->pass.dropout_stream = stream;
+    us_map_pack(&t->pass.image, x, n, t->net->options.in_channels, t->height, t->width);
+    for (u = 0; u < t->net->n_units && !code; u++)
+        code = forward_unit(t, params, u);
+    for (i = 0; i < t->net->n_heads && !code; i++) {
+        const struct us_head *head = &t->net->heads[i];
+        code = us_head_forward(&t->pass, head, params->arena + head->weights, params->arena + head->bias, t->logits[i]);
+    }
+    if (code)
+        return code;
+    if (t->full_logits)
+        upsample_logits(t);
+    t->state = 1;
+    return 0;
+}
+
+struct us_logits_view us_training_view(const us_training *t, int head) {
+    const struct us_head *h = &t->net->heads[head];
+    const struct us_map *z = &t->pass.z[h->unit];
+    struct us_logits_view view;
+    view.logits = h->bilinear ? t->full_logits : t->logits[head];
+    view.dlogits = h->bilinear ? t->full_dlogits : t->dlogits[head];
+    view.h = h->bilinear ? 2 * z->h : z->h;
+    view.w = h->bilinear ? 2 * z->w : z->w;
+    view.scale = h->scale;
+    return view;
+}
+
+int us_training_logits(const us_training *t, float *logits) {
+    const struct us_logits_view v = us_training_view(t, 0);
+    int i, y, x;
+    if (t->state < 1)
+        return us_fail(UNETSTAR_ESTATE, "there are no logits before a forward pass");
+    for (i = 0; i < t->pass.n * t->net->options.classes; i++)
+        for (y = 0; y < t->height; y++) {
+            const float *row = v.logits + ((size_t)i * (size_t)v.h + (size_t)(y / v.scale)) * (size_t)v.w;
+            for (x = 0; x < t->width; x++)
+                *logits++ = row[x / v.scale];
+        }
+    return 0;
+}
+
+int us_training_loss(us_training *t, const struct us_loss *loss, double supervision_weight, const uint8_t *labels,
+                     const uint8_t *mask, double *value) {
+    const int aux = t->net->n_heads - 1;
+    int i;
+    if (t->state < 1)
+        return us_fail(UNETSTAR_ESTATE, "the loss needs a forward pass first");
+    *value = 0;
+    for (i = 0; i <= aux; i++) {
+        const struct us_logits_view v = us_training_view(t, i);
+        struct us_loss_map map;
+        double part;
+        int code;
+        map.n = t->pass.n;
+        map.c = t->net->options.classes;
+        map.h = v.h;
+        map.w = v.w;
+        map.height = t->height;
+        map.width = t->width;
+        map.scale = v.scale;
+        map.logits = v.logits;
+        map.labels = labels;
+        map.mask = mask;
+        map.gradient = v.dlogits;
+        map.weight = i ? supervision_weight / aux : 1;
+        code = us_loss_run(t->ctx, loss, &map, t->loss_rows, &part);
+        if (code)
+            return code;
+        *value += map.weight * part;
+    }
+    t->state = 2;
+    return 0;
+}

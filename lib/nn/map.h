@@ -1,0 +1,164 @@
+/*
+ * map.h - inside nn: maps in blocks of 16 channels, and the convolutions, norms and sources that work on them.
+ */
+#ifndef US_NN_MAP_H
+#define US_NN_MAP_H
+
+#include "nn/nn.h"
+
+/* ---- Maps ---- */
+
+struct us_map {
+    float *data; /* [n][blocks][h][w][16] */
+    int n, blocks, h, w;
+};
+static inline size_t us_map_floats(const struct us_map *m) {
+    return (size_t)m->n * (size_t)m->blocks * (size_t)m->h * (size_t)m->w * US_LANES;
+}
+static inline float *us_map_row(const struct us_map *m, int n, int b, int y) {
+    return m->data + ((((size_t)n * (size_t)m->blocks + (size_t)b) * (size_t)m->h + (size_t)y) * (size_t)m->w) * US_LANES;
+}
+/* From and to (n, c, h, w) planes of a smaller or equal size; what is not covered becomes 0. */
+void us_map_pack(const struct us_map *m, const float *x, int n, int c, int h, int w);
+void us_map_unpack(const struct us_map *m, float *x, int n, int c);
+
+/* Scratch of every worker: `each` bytes, 64-byte aligned. */
+struct us_scratch {
+    char *base;
+    size_t each;
+};
+
+/* Writes row y of block b of image n, m->w pixels, to dst; tmp is the worker's scratch (us_row_tmp_bytes). */
+typedef void (*us_row_fn)(const void *source, int n, int b, int y, float *dst, float *tmp);
+
+/* ---- Convolution 3x3 over whole maps (conv.c, conv_weights.c) ---- */
+
+struct us_conv_job {
+    us_context *ctx;
+    us_row_fn row;
+    const void *source;
+    size_t tmp_bytes; /* scratch the row function wants */
+    int n, h, w;
+    int in_blocks, out_blocks, last_channels;
+    const float *weights; /* [out][in][3][3][16][16] */
+    const float *bias;    /* or NULL */
+    struct us_map out;
+    struct us_scratch scratch;
+};
+size_t us_conv_scratch(int workers, int n, int h, int w, int in_blocks, int out_blocks, size_t tmp_bytes);
+int us_conv_forward(const struct us_conv_job *job);
+
+struct us_conv_weights_job {
+    us_context *ctx;
+    us_row_fn row;
+    const void *source;
+    size_t tmp_bytes;
+    int n, h, w;
+    int in_blocks, out_blocks, last_channels;
+    struct us_map dout;
+    float *dw;       /* [out][in][3][3][16][16], overwritten */
+    float *partials; /* us_conv_weights_partials floats */
+    struct us_scratch scratch;
+};
+size_t us_conv_weights_scratch(int n, int h, int w, size_t tmp_bytes);
+size_t us_conv_weights_partials(int workers, int n, int h, int w, int in_blocks, int out_blocks);
+int us_conv_backward_weights(const struct us_conv_weights_job *job);
+
+/* Turns forward weights into those of backward-data: transposed and flipped. */
+int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks);
+
+/* The row function of a plain map (source: struct us_map). */
+void us_plain_row(const void *source, int n, int b, int y, float *dst, float *tmp);
+
+/* ---- Transposed convolution 2x2, stride 2 (upconv.c): weights [4 places][out][in][16][16] ---- */
+
+struct us_upconv_job {
+    us_context *ctx;
+    us_row_fn row; /* of the input */
+    const void *source;
+    size_t tmp_bytes;
+    int n, h, w; /* of the input */
+    int in_blocks, out_blocks, last_channels;
+    const float *weights, *bias;
+    struct us_map out; /* forward: the output; backward: its gradient */
+    struct us_scratch scratch;
+};
+size_t us_upconv_scratch(int w, int in_blocks, int out_blocks, size_t tmp_bytes);
+int us_upconv_forward(const struct us_upconv_job *job);
+/* din = gradient of the input, overwritten. flipped: room for the transposed weights. */
+int us_upconv_backward_data(const struct us_upconv_job *job, const struct us_map *din, float *flipped);
+int us_upconv_backward_weights(const struct us_upconv_job *job, float *dw);
+
+/* Per-channel sums over all pixels of a map: one float chain along a row, rows and images in order in double (bias gradients).
+ * out: blocks * 16 floats. sums: n * blocks * 32 doubles of scratch. */
+int us_map_channel_sums(us_context *ctx, const struct us_map *m, double *sums, float *out);
+
+/* ---- Norms (norm.c) ---- */
+
+/* Statistics and coefficients of a norm over a map: value = fma(z, scale, shift). Arrays hold `sets` x blocks x 16 floats; a
+ * batch norm has one set for all images, the others one an image. */
+struct us_norm {
+    int batch;  /* statistics over the whole batch */
+    int c;      /* channels */
+    int groups; /* of channels that share statistics (batch: c) */
+    float eps;
+    float *mean, *inverse_std, *scale, *shift;
+    double *sums; /* us_norm_sums doubles */
+};
+size_t us_norm_sums(int n, int blocks);
+size_t us_norm_floats(int batch, int n, int blocks); /* of each array */
+/* Takes the statistics of z and fills mean, inverse_std, scale, shift. gamma, beta: blocks * 16 floats. running_* (batch only, may
+ * be NULL) are updated with the unbiased variance. */
+int us_norm_measure(us_context *ctx, struct us_norm *norm, const struct us_map *z, const float *gamma, const float *beta,
+                    float momentum, float *running_mean, float *running_var);
+/* grad, the gradient at the norm's output, becomes the gradient at z, in place. dgamma, dbeta: blocks * 16 floats, overwritten. */
+int us_norm_gradient(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
+                     const float *gamma, float *dgamma, float *dbeta, float *constants);
+/* floats of `constants` above */
+size_t us_norm_constants(int batch, int n, int blocks);
+
+/* ---- A pass through the network: where every unit's map and coefficients are (source.c) ---- */
+
+struct us_pass {
+    us_context *ctx;
+    const struct us_net *net;
+    int n;    /* images */
+    int h, w; /* padded size of the input */
+    struct us_map image;
+    struct us_map z[US_MAX_UNITS];
+    const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
+    size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
+    int dropout;                                            /* 1: training with dropout */
+    uint64_t dropout_stream;
+    struct us_scratch scratch;
+};
+/* The input of a unit as a source of rows. */
+struct us_input_source {
+    const struct us_pass *pass;
+    int unit;
+};
+void us_input_row(const void *source, int n, int b, int y, float *dst, float *tmp);
+/* The value of a unit (after norm, activation and dropout): written to tmp, or z itself when there is nothing to do. */
+const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, float *tmp);
+/* Row y of block b of a fusion's main part after upsampling, written to dst. */
+void us_upsampled_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, float *dst, float *tmp);
+/* Multiplies a row by the dropout mask of a unit. */
+void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, float *row);
+/* Scratch a row function of this network needs for maps up to w pixels wide. */
+size_t us_row_tmp_bytes(int w);
+
+/* Computes z of a unit from its input. */
+int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *bias);
+/* Scratch a worker needs for any unit's forward and backward pass. */
+size_t us_pass_scratch(const struct us_net *net, int workers, int n, int h, int w);
+void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w);
+/* Logits of a head: planes (n, classes, h >> shift, w >> shift). */
+int us_head_forward(const struct us_pass *pass, const struct us_head *head, const float *weights, const float *bias,
+                    float *logits);
+
+/* ---- Planes (resample.c): bilinear upsampling by 2 of (h, w) planes and its transpose ---- */
+
+void us_plane_bilinear(const float *x, int h, int w, float *y);
+void us_plane_bilinear_grad(const float *dy, int h, int w, float *dx);
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * nn.h - the network: its graph, weights, memory plan, forward and backward passes, losses; and layers as plain functions.
+ *
+ * The U-Net is a list of units in the order they run. A unit is one convolution with what follows it: z = conv(input) + bias,
+ * value = dropout(activation(scale * z + shift)), where scale and shift are the norm. Only z is stored. A unit's input is an
+ * expression of earlier units' values (itself, max-pooled, or upsampled and fused with a skip connection), computed row by row
+ * into a thread's scratch when a convolution asks for it (source.c). So no pass over memory exists for norm, activation,
+ * pooling, upsampling or fusion, in training or in evaluation; and a map of a whole image could as well be a ring of rows.
+ *
+ * Maps are nChw16c: [image][block of 16 channels][row][column][16], lanes past the last channel are +0.
+ */
+#ifndef US_NN_H
+#define US_NN_H
+
+#include "base/base.h"
+
+/* ---- The graph (net.c) ---- */
+
+struct us_net_options { /* the fields of unetstar_model_options, checked */
+    double narrow, channel_multiplier, dropout;
+    uint64_t seed;
+    int32_t in_channels, classes, levels, fusion, activation, norm, upsampling;
+    int32_t full_resolution_head, deep_supervision, norm_groups, precision;
+    float leaky_slope;
+};
+
+enum us_input_kind {
+    US_IN_IMAGE, /* the network's input */
+    US_IN_UNIT,  /* a unit of the same resolution */
+    US_IN_POOL,  /* 2x2 max-pooled */
+    US_IN_FUSE   /* `main`, upsampled as `up` says, fused with `skip` */
+};
+struct us_input {
+    enum us_input_kind kind;
+    int main, skip; /* units, -1: none */
+    int up;         /* UNETSTAR_UPSAMPLING_NEAREST or _BILINEAR; -1: main already has the size */
+    int fusion;     /* UNETSTAR_FUSION_* */
+};
+
+enum us_unit_kind {
+    US_UNIT_CONV3, /* 3x3, padding 1 */
+    US_UNIT_UPCONV /* 2x2 transposed, stride 2: four 1x1 convolutions, one for each place of the 2x2 window */
+};
+struct us_unit {
+    enum us_unit_kind kind;
+    struct us_input in;
+    int c_in, c_out;
+    int in_blocks, out_blocks;
+    int last_channels; /* live lanes of the last input block */
+    int shift;         /* the output has (height >> shift) x (width >> shift) pixels */
+    int norm;          /* UNETSTAR_NORM_*; NONE: no norm here */
+    int groups;        /* of channels that share statistics: c_out for instance norm */
+    int act;           /* US_ACT_* */
+    int dropout;       /* 1: elements are dropped in training */
+    size_t weights, weights_size; /* offsets into the parameter arena, in floats */
+    size_t bias;                  /* in the parameter arena, or in the buffers when a batch norm makes its gradient zero */
+    int bias_fixed;
+    size_t gamma, beta;             /* parameter arena */
+    size_t running_mean, running_var; /* buffers; batch norm only */
+    char name[32];                  /* "encoder.0.conv", or "decoder.1.up" */
+    int index;                      /* of the convolution inside the Sequential; the norm has index + 1 */
+};
+
+/* A 1x1 convolution to the classes. Its map is `scale` times smaller than the input; nearest upsampling commutes with it. */
+struct us_head {
+    int unit;
+    int shift;
+    int scale;    /* 1 << shift: one logit stands for scale x scale pixels; with bilinear 1 after the logits are upsampled */
+    int bilinear; /* logits are upsampled bilinearly by 2 before anything looks at them */
+    size_t weights, bias;
+    char name[16];
+};
+
+#define US_MAX_UNITS 40
+#define US_MAX_HEADS 6
+/* One named tensor as PyTorch sees it. */
+enum us_weight_kind {
+    US_WEIGHT_CONV,
+    US_WEIGHT_UPCONV,
+    US_WEIGHT_HEAD,
+    US_WEIGHT_VECTOR, /* per-channel parameter or buffer */
+    US_WEIGHT_COUNTER /* num_batches_tracked, int64 */
+};
+struct us_weight {
+    char name[64];
+    enum us_weight_kind kind;
+    int owner;      /* unit or head */
+    int in_buffers; /* VECTOR: lives in the buffers */
+    int trainable;  /* counts as a parameter in PyTorch */
+    size_t offset;
+    int ndim;
+    int64_t shape[4];
+};
+
+struct us_net {
+    struct us_net_options options;
+    int n_units, n_heads; /* head 0 is the output, the others deep supervision */
+    struct us_unit units[US_MAX_UNITS];
+    struct us_head heads[US_MAX_HEADS];
+    size_t n_params, n_buffers; /* floats */
+    int n_weights;
+    struct us_weight *weights;
+};
+/* EINVAL with the option named, ELIMIT, ENOTSUPPORTED. */
+int us_net_check(const struct us_net_options *options);
+int us_net_create(struct us_net **out, us_context *ctx, const struct us_net_options *options);
+void us_net_destroy(us_context *ctx, struct us_net *net);
+int64_t us_net_parameter_count(const struct us_net *net);
+const struct us_weight *us_net_find(const struct us_net *net, const char *name); /* NULL: none */
+/* Rows or columns after zero padding to a multiple of 2^levels. */
+int64_t us_net_padded(const struct us_net *net, int64_t size);
+/* The last unit that reads unit u's value; n_units when the output head does. */
+int us_net_last_reader(const struct us_net *net, int u);
+
+/* ---- Weights (weights.c) ---- */
+
+struct us_params {
+    float *arena;     /* n_params: trainable */
+    float *buffers;   /* n_buffers: running statistics and biases that batch norm makes irrelevant */
+    int64_t *batches; /* n_units: num_batches_tracked */
+};
+int us_params_create(struct us_params *out, us_context *ctx, const struct us_net *net);
+void us_params_destroy(us_context *ctx, struct us_params *params);
+void us_params_copy(struct us_params *to, const struct us_params *from, const struct us_net *net);
+/* PyTorch's defaults: convolutions uniform in +- 1 / sqrt(fan_in), norms 1 and 0. */
+void us_params_init(struct us_params *params, const struct us_net *net, uint64_t seed);
+/* Between PyTorch's layout and ours; `arena` may be the parameters, gradients or moments. COUNTER and buffers need params. */
+void us_weight_get(const struct us_net *net, const struct us_weight *w, const float *arena, float *data);
+void us_weight_set(const struct us_net *net, const struct us_weight *w, float *arena, const float *data);
+size_t us_weight_count(const struct us_weight *w);
+
+/* Weights with batch norm folded in, for evaluation. Immutable, shared by reference. */
+struct us_folded {
+    us_context *ctx;
+    int refs;
+    float *arena;
+    size_t bytes;
+    const float *weights[US_MAX_UNITS], *bias[US_MAX_UNITS], *gamma[US_MAX_UNITS], *beta[US_MAX_UNITS];
+    const float *head_weights, *head_bias;
+};
+int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params);
+struct us_folded *us_folded_ref(struct us_folded *folded);
+void us_folded_unref(struct us_folded *folded);
+
+/* ---- Planning (plan.c) ---- */
+
+/* A buffer that is alive from step `first` to step `last`, and where it was put. */
+struct us_interval {
+    int first, last;
+    size_t size, offset;
+};
+/* Gives every buffer an offset (a multiple of 64) such that no two that are alive at once overlap; returns the total. */
+size_t us_plan_intervals(struct us_interval *intervals, int n);
+
+/* ---- Training pass (pass.c, forward.c, backward.c) ---- */
+
+typedef struct us_training us_training;
+int us_training_create(us_training **out, us_context *ctx, const struct us_net *net, int batch, int64_t height,
+                       int64_t width);
+void us_training_destroy(us_training *training);
+size_t us_training_bytes(const us_training *training);
+/* x (n, c, height, width). stream keys the dropout of this step. Updates the running statistics in params. */
+int us_training_forward(us_training *training, struct us_params *params, int n, const float *x, uint64_t stream);
+int us_training_logits(const us_training *training, float *logits); /* (n, classes, height, width); ESTATE before a forward */
+
+struct us_loss {
+    float cross_entropy, focal, dice, focal_gamma;
+    float class_weights[8];
+};
+int us_training_loss(us_training *training, const struct us_loss *loss, double supervision_weight, const uint8_t *labels,
+                     const uint8_t *mask, double *value);
+/* Overwrites the gradient arena (n_params floats). */
+int us_training_backward(us_training *training, const struct us_params *params, float *gradients);
+
+/* ---- Evaluation pass (evaluate.c): batch norm folded, one image, the whole-image plan ---- */
+
+struct us_evaluation_size {
+    size_t maps, scratch;
+};
+void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_net *net, int64_t height,
+                           int64_t width);
+/* Runs on memory of maps + scratch bytes (64-byte aligned). x (c, height, width); probability (K, height, width), K = 1 for one
+ * or two classes (the last class), else classes. */
+int us_evaluate(us_context *ctx, const struct us_net *net, const struct us_folded *folded, int64_t height, int64_t width,
+                const float *x, float *probability, void *memory, const struct us_watch *watch);
+
+/* ---- Loss of a map of logits (loss.c) ---- */
+
+struct us_loss_map {
+    int64_t n, c, h, w;    /* logits and gradient (n, c, h, w) */
+    int64_t height, width; /* labels and mask (n, height, width) */
+    int scale;             /* a logit stands for scale x scale labels */
+    const float *logits;
+    const uint8_t *labels, *mask;
+    float *gradient; /* or NULL */
+    double weight;   /* of this map in the total; scales the gradient */
+};
+size_t us_loss_scratch(int64_t n, int64_t c, int64_t h); /* bytes */
+int us_loss_run(us_context *ctx, const struct us_loss *loss, const struct us_loss_map *map, void *scratch, double *value);
+/* softmax over c (c == 1: logistic) of `count` pixels, planes `stride` apart */
+void us_softmax(const float *logits, float *probability, int64_t c, int64_t stride, int64_t count);
+
+/* ---- Layers on plain (N,C,H,W) buffers (layer_*.c): the primitives of the public interface ---- */
+
+struct us_conv2d {
+    int64_t n, c, h, w, c_out;
+    int kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, dilation, groups;
+};
+int us_conv2d_output(const struct us_conv2d *d, int64_t *ho, int64_t *wo); /* ESHAPE */
+int us_conv2d_forward(us_context *ctx, const struct us_conv2d *d, const float *x, const float *weight, const float *bias,
+                      float *y);
+int us_conv2d_backward(us_context *ctx, const struct us_conv2d *d, const float *x, const float *weight, const float *dy,
+                       float *dx, float *dweight, float *dbias);
+int us_conv_transpose2d_forward(us_context *ctx, int64_t n, int64_t c, int64_t h, int64_t w, int64_t c_out, const float *x,
+                                const float *weight, const float *bias, float *y);
+int us_conv_transpose2d_backward(us_context *ctx, int64_t n, int64_t c, int64_t h, int64_t w, int64_t c_out, const float *x,
+                                 const float *weight, const float *dy, float *dx, float *dweight, float *dbias);
+struct us_norm_shape { /* statistics over images [i, i + span) and a group of channels: batch: span n, groups c */
+    int64_t n, c, h, w, groups;
+    int batch;
+};
+int us_norm_forward(us_context *ctx, const struct us_norm_shape *s, const float *x, const float *gamma, const float *beta,
+                    float eps, float momentum, float *running_mean, float *running_variance, float *y, float *save_mean,
+                    float *save_inverse_std);
+int us_norm_backward(us_context *ctx, const struct us_norm_shape *s, const float *x, const float *gamma,
+                     const float *save_mean, const float *save_inverse_std, const float *dy, float *dx, float *dgamma,
+                     float *dbeta);
+int us_activation_forward(us_context *ctx, int act, float slope, int64_t count, const float *x, float *y);
+int us_activation_backward(us_context *ctx, int act, float slope, int64_t count, const float *x, const float *dy, float *dx);
+int us_max_pool_forward(us_context *ctx, int64_t planes, int64_t h, int64_t w, const float *x, float *y);
+int us_max_pool_backward(us_context *ctx, int64_t planes, int64_t h, int64_t w, const float *x, const float *dy, float *dx);
+int us_upsample_forward(us_context *ctx, int mode, int64_t planes, int64_t h, int64_t w, const float *x, float *y);
+int us_upsample_backward(us_context *ctx, int mode, int64_t planes, int64_t h, int64_t w, const float *dy, float *dx);
+int us_softmax_forward(us_context *ctx, int64_t n, int64_t c, int64_t hw, const float *logits, float *probability);
+int us_softmax_backward(us_context *ctx, int64_t n, int64_t c, int64_t hw, const float *probability, const float *dy,
+                        float *dlogits);
+
+#endif

@@ -1,0 +1,35 @@
+/* training.h - inside nn: what the forward and the backward pass of training share. */
+#ifndef US_NN_TRAINING_H
+#define US_NN_TRAINING_H
+
+#include "nn/map.h"
+
+struct us_training {
+    us_context *ctx;
+    const struct us_net *net;
+    int batch;
+    int height, width; /* of a patch, before padding */
+    struct us_pass pass;
+    char *memory;
+    size_t bytes;
+
+    struct us_norm norms[US_MAX_UNITS];
+    struct us_map grads[US_MAX_UNITS];   /* gradient at a unit's value, then at its z; planned to overlap in time */
+    int started[US_MAX_UNITS];           /* something has been written to it in this backward pass */
+    float *logits[US_MAX_HEADS], *dlogits[US_MAX_HEADS]; /* at the head's resolution */
+    float *full_logits, *full_dlogits;   /* of head 0 after bilinear upsampling; NULL otherwise */
+    float *input_grad;                   /* gradient of a unit's input, where it is not a unit's own map */
+    float *flipped, *partials, *constants, *head_rows;
+    void *loss_rows;
+
+    int state; /* 0: nothing, 1: forward done, 2: loss done */
+};
+
+/* Head 0's logits and gradient at the resolution the loss sees, and their size. */
+struct us_logits_view {
+    float *logits, *dlogits;
+    int h, w, scale;
+};
+struct us_logits_view us_training_view(const us_training *t, int head);
+
+#endif
