@@ -119,7 +119,7 @@ static int measure(struct run *run, const char *what, struct problem *problem) {
 static int run_program(struct run *run, const struct args *args, struct problem *problem) {
     const struct settings *settings = &run->settings;
     int with_model = !settings->predictions;
-    if (make_output_folder(settings->out, problem) || launch_start(&run->launch, settings->threads, problem))
+    if (launch_start(&run->launch, settings->threads, problem) || make_output_folder(settings->out, problem))
         return -1;
     if (with_model && open_session(run, args->operands[0], problem))
         return -1;

@@ -373,8 +373,8 @@ static int segment_synthetic(struct run *run, struct problem *problem) {
 static int run_program(struct run *run, const struct args *args, int synthetic, struct problem *problem) {
     unetstar_session_options options;
     int error;
-    if (collect_images(run, args, problem) || make_output_folder(run->settings.out, problem) ||
-        launch_start(&run->launch, run->settings.threads, problem) ||
+    if (collect_images(run, args, problem) || launch_start(&run->launch, run->settings.threads, problem) ||
+        make_output_folder(run->settings.out, problem) ||
         models_load(&run->models, run->launch.context, args->operands[0], problem))
         return -1;
     unetstar_session_options_init(&options, sizeof options);

@@ -373,7 +373,7 @@ static int run_training(struct run *run, const struct args *args, struct problem
         print_list(run, "test", &run->split.test);
         return EXIT_FINE;
     }
-    if (prepare_folder(run, problem) || launch_start(&run->launch, run->settings.threads, problem) ||
+    if (launch_start(&run->launch, run->settings.threads, problem) || prepare_folder(run, problem) ||
         load_data(run, problem) || build_trainer(run, problem))
         return EXIT_FAILED;
     print_summary(run);

@@ -106,6 +106,24 @@ struct us_kernels {
     void (*conv)(const struct us_conv *c);
     void (*conv_bwdw)(const struct us_conv_bwdw *c);
 
+    /*
+     * Winograd F(m x m, 3x3), m = 2, 4 or 6, 16 lanes at once. A transformed tile has t x t values, t = m + 2, numbered
+     * xi = row * t + column. Points: m = 2: 0, +-1, infinity; m = 4: 0, +-1/sqrt2, +-sqrt2, infinity; m = 6: 0, +-1, +-2,
+     * +-1/2, infinity. The order of every addition is that of the reference: rows first, then columns. Strides are floats from
+     * one xi (or tap, or image row) to the next. The products in between are the 1x1 `conv` and `conv_bwdw` on rows of tiles.
+     */
+    /* v[xi] = B^T x B of the t x t pixels at x. */
+    void (*wino_input)(int m, float *v, size_t v_stride, const float *x, size_t row_stride);
+    /* y = A^T M A + bias (NULL: nothing added); only the first rows x cols of the m x m pixels are written. */
+    void (*wino_output)(int m, float *y, size_t row_stride, int rows, int cols, const float *mm, size_t m_stride,
+                        const float *bias);
+    /* d[xi] = A dy A^T of m x m pixels, those outside rows x cols being +0 (and not read). */
+    void (*wino_gradient)(int m, float *d, size_t d_stride, const float *dy, size_t row_stride, int rows, int cols);
+    /* u[xi] = G w G^T of nine taps. */
+    void (*wino_weights)(int m, float *u, size_t u_stride, const float *w, size_t w_stride);
+    /* dw[tap] = G^T dU G. */
+    void (*wino_weights_grad)(int m, float *dw, size_t dw_stride, const float *du, size_t du_stride);
+
     /* n is a number of pixels unless said otherwise; dst may equal src exactly, else nothing overlaps. */
 
     /* dst = act(u), u = fma(x, scale, shift) per lane; scale NULL: u = x. scale, shift: 16 floats. */

@@ -47,7 +47,7 @@ def sample_stride(count, cap):
 
 
 class Sample:
-    """Every stride-th value of a tensor, its largest magnitude, and a projection that all of its values take part in."""
+    """Every stride-th value of a tensor, its largest magnitude, and a projection that all values take part in."""
 
     def __init__(self, array, cap):
         a = np.asarray(array, dtype=np.float64)
@@ -75,7 +75,8 @@ def record(name, value):
 
 def header(name, kind, shape):
     raw = name.encode()
-    return struct.pack("<H", len(raw)) + raw + struct.pack("<BB", kind, len(shape)) + struct.pack(f"<{len(shape)}I", *shape)
+    n = len(shape)
+    return struct.pack("<H", len(raw)) + raw + struct.pack(f"<BB{n}I", kind, n, *shape)
 
 
 def write(path, records):

@@ -3,9 +3,9 @@
 
     /usr/bin/python3 tests/golden/make_golden.py [case ...]
 
-The reference runs in float64 on float32 inputs, so a difference to the library is the library's rounding alone. Seeds are
-searched: one is taken when no max-pool window or kink of an activation is so near to a tie that rounding to float32 could
-decide it otherwise, for a flipped tie changes gradients by much more than rounding does.
+The reference runs in float64 on float32 inputs, so a difference to the library is the library's rounding alone.
+Seeds are searched: one is taken when no max-pool window or kink of an activation is so near to a tie that rounding to
+float32 could decide it otherwise, for a flipped tie changes gradients by much more than rounding does.
 """
 import copy
 import math
@@ -44,7 +44,8 @@ def cases():
     c["norm_instance"] = dict(SMALL, norm="instance", fusion="sum", activation="relu")
     c["norm_instance_star"] = dict(SMALL, norm="instance", in_channels=3)
     c["norm_group"] = dict(SMALL, norm="group", narrow=0.09375, activation="relu")
-    c["norm_group4_concat"] = dict(SMALL, norm="group", norm_groups=4, narrow=0.09375, fusion="concat", activation="silu")
+    c["norm_group4_concat"] = dict(SMALL, norm="group", norm_groups=4, narrow=0.09375, fusion="concat",
+                                   activation="silu")
     c["norm_none"] = dict(SMALL, norm="none", fusion="sum", activation="relu")
     c["norm_none_star"] = dict(SMALL, norm="none", activation="gelu")
     for act in ("leaky_relu", "relu6", "silu", "gelu"):
@@ -54,7 +55,8 @@ def cases():
     c["up_transposed"] = dict(SMALL, upsampling="transposed", fusion="sum", activation="relu")
     c["up_transposed_full_concat"] = dict(SMALL, upsampling="transposed", fusion="concat", full_resolution_head=1)
     for fusion in ("sum", "star", "concat"):
-        c[f"full_{fusion}"] = dict(SMALL, fusion=fusion, full_resolution_head=1, activation="none" if fusion == "sum" else "relu")
+        c[f"full_{fusion}"] = dict(SMALL, fusion=fusion, full_resolution_head=1,
+                                   activation="none" if fusion == "sum" else "relu")
     c["deep"] = dict(SMALL, deep_supervision=1, activation="relu")
     c["deep_full_masked"] = dict(SMALL, deep_supervision=1, full_resolution_head=1, fusion="concat", masked=1,
                                  deep_supervision_weight=0.3, cross_entropy=0.5, dice=1.0, activation="silu")
@@ -148,7 +150,7 @@ def instantiate(options, weights, dtype):
     return net.train()
 
 
-# ---- Distance from ties ------------------------------------------------------------------------------------------------
+# ---- Distance from ties ----------------------------------------------------------------------------------------------
 
 class Margin:
     """Smallest distance of a forward pass from a kink of an activation or a tie of max-pooling, over the map's rms."""
@@ -267,8 +269,8 @@ def moments(net, opt, free):
 
 
 def worst(a, b, size=None):
-    """Largest error over the tensors, each relative to its largest value (or to a thousandth of the largest of all). size:
-    of the weights: the rounding of their float32 storage in five steps does not count."""
+    """Largest error over the tensors, each relative to its largest value (or to a thousandth of the largest of all).
+    size: of the weights: the rounding of their float32 storage in five steps does not count."""
     floor = 1e-3 * max(np.abs(v).max() for v in a.values())
     return max((np.abs(a[k] - b[k]).max() - (3e-7 * size[k] if size else 0)) / max(np.abs(a[k]).max(), floor)
                for k in a if np.abs(a[k]).max() > 1e-12)
@@ -328,7 +330,7 @@ def make_case(name, case):
           f"logits {np.abs(r['logits']).max():.2f}", flush=True)
 
 
-# ---- Files from PyTorch -------------------------------------------------------------------------------------------------
+# ---- Files from PyTorch ----------------------------------------------------------------------------------------------
 
 INTEROP = {
     # name: (options, prefix, sorted as the safetensors package does, with num_batches_tracked)
@@ -359,7 +361,8 @@ def make_interop(name):
         p = probability(logits).numpy()
     text = {**net.o, "parameters": sum(q.numel() for q in net.parameters())}
     write(os.path.join(HERE, "cases", f"interop_{name}.gold"),
-          {"options": options_text(text), "x": x, "logits": Sample(logits.numpy(), MAP_CAP), "eval": Sample(p, MAP_CAP)})
+          {"options": options_text(text), "x": x, "logits": Sample(logits.numpy(), MAP_CAP),
+           "eval": Sample(p, MAP_CAP)})
 
 
 def main():

@@ -70,7 +70,8 @@ def convolutions(b):
 
 
 def linears(b):
-    for name, (n, c, co, bias) in {"linear": (5, 7, 3, 1), "linear_wide": (3, 70, 33, 0), "linear_one": (1, 1, 1, 1)}.items():
+    table = {"linear": (5, 7, 3, 1), "linear_wide": (3, 70, 33, 0), "linear_one": (1, 1, 1, 1)}
+    for name, (n, c, co, bias) in table.items():
         b.case(name, n=n, c=c, c_out=co, bias=bias)
         x, weight = b.input("x", (n, c)), b.input("weight", (co, c))
         leaves = dict(dx=x, dweight=weight)
@@ -101,7 +102,8 @@ def norms(b):
             gamma, beta = b.input("gamma", (c,), 0.5, 2), b.input("beta", (c,))
             leaves.update(dgamma=gamma, dbeta=beta)
         if kind == "batch":
-            mean, var = b.input("running_mean", (c,)).detach().clone(), b.input("running_var", (c,), 0.5, 2).detach().clone()
+            mean = b.input("running_mean", (c,)).detach().clone()
+            var = b.input("running_var", (c,), 0.5, 2).detach().clone()
             y = F.batch_norm(x, mean, var, gamma, beta, True, 0.25, eps)
             b.output("new_mean", mean)
             b.output("new_var", var)
@@ -113,7 +115,7 @@ def norms(b):
 
 
 def activations(b):
-    # Kinks themselves are there too: PyTorch's derivative is 0 at 0 of ReLU and at 0 and 6 of ReLU6, the slope for leaky ReLU.
+    # Kinks too: PyTorch's derivative is 0 at 0 of ReLU and at 0 and 6 of ReLU6, and the slope at 0 of leaky ReLU.
     special = [0.0, -0.0, 6.0, 1e-30, -1e-30, 3.0, -3.0, 5.9999995, 6.0000005, 20.0, -20.0, 90.0, -90.0, 1e4, -1e4]
     x0 = np.concatenate([np.array(special), 14 * uniform(77, 140) - 7]).astype(np.float32)
     table = {
@@ -147,7 +149,8 @@ def upsamplings(b):
             x = b.input("x", (n, c, h, w))
             extra = dict(align_corners=False) if kind else {}
             b.backward(F.interpolate(x, scale_factor=2, mode=mode, **extra), dx=x)
-    for name, (n, c, h, w, co, bias) in {"conv_transpose": (2, 5, 4, 6, 3, 1), "conv_transpose_wide": (1, 20, 3, 2, 33, 0)}.items():
+    table = {"conv_transpose": (2, 5, 4, 6, 3, 1), "conv_transpose_wide": (1, 20, 3, 2, 33, 0)}
+    for name, (n, c, h, w, co, bias) in table.items():
         b.case(name, n=n, c=c, h=h, w=w, c_out=co, bias=bias)
         x, weight = b.input("x", (n, c, h, w)), b.input("weight", (c, co, 2, 2))
         leaves = dict(dx=x, dweight=weight)
@@ -168,7 +171,8 @@ def fusions(b):
 
 
 def softmaxes(b):
-    for name, (c, reach) in {"softmax": (5, 4.0), "softmax_two": (2, 8.0), "softmax_far": (3, 200.0), "softmax_one": (1, 12.0)}.items():
+    table = {"softmax": (5, 4.0), "softmax_two": (2, 8.0), "softmax_far": (3, 200.0), "softmax_one": (1, 12.0)}
+    for name, (c, reach) in table.items():
         b.case(name, n=2, c=c, h=6, w=7)
         z = b.input("x", (2, c, 6, 7), -reach, reach)
         b.backward(torch.sigmoid(z) if c == 1 else torch.softmax(z, 1), dx=z)

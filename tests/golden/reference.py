@@ -23,8 +23,8 @@ def norm_layer(o, c):
 
 
 def activation_layer(o):
-    return {"relu": lambda: nn.ReLU(), "leaky_relu": lambda: nn.LeakyReLU(o["leaky_slope"]), "relu6": lambda: nn.ReLU6(),
-            "silu": lambda: nn.SiLU(), "gelu": lambda: nn.GELU()}[o["activation"]]()
+    return {"relu": lambda: nn.ReLU(), "leaky_relu": lambda: nn.LeakyReLU(o["leaky_slope"]),
+            "relu6": lambda: nn.ReLU6(), "silu": lambda: nn.SiLU(), "gelu": lambda: nn.GELU()}[o["activation"]]()
 
 
 def double_conv(o, cin, cout):
@@ -106,7 +106,8 @@ class UNet(nn.Module):
             x, features = block(x)
             if self.o["deep_supervision"] and i < len(self.decoder) - 1:
                 logits = self.feats[i](features)
-                extra.append(F.interpolate(logits, scale_factor=full[0] // logits.shape[2], mode="nearest")[:, :, :h, :w])
+                logits = F.interpolate(logits, scale_factor=full[0] // logits.shape[2], mode="nearest")
+                extra.append(logits[:, :, :h, :w])
             skip = skips.pop() if skips else None
             if block.up is not None and (skips or self.o["full_resolution_head"]):
                 x = fuse(self.o, x, skip)

@@ -107,15 +107,15 @@ double grad_project(const float *y, const float *r, int64_t count) {
 /* How far a difference is from the slope, in tolerances. */
 static double distance(const struct grad_check *c, const char *what, int64_t index, double difference, double slope,
                        double scale) {
-    const double ratio = fabs(difference - slope) / (c->tolerance * (fabs(slope) + scale) + 1e-30);
+    const double ratio = fabs(difference - slope) / (c->tolerance * (fabs(slope) + scale) + 1e-300);
     if (!(ratio <= 1) && !c->quiet)
         print_error("%s: %s %lld: central difference %.9g, gradient %.9g (tolerance %g of %.3g)\n", c->name, what,
                     (long long)index, difference, slope, c->tolerance, fabs(slope) + scale);
     return ratio == ratio ? ratio : INFINITY;
 }
 
-static double root_mean_square(const float *x, int64_t count) {
-    return sqrt(grad_project(x, x, count) / (double)count);
+static double root_mean_square(const struct grad_check *c) {
+    return fmax(c->least, sqrt(grad_project(c->gradient, c->gradient, c->count) / (double)c->count));
 }
 
 /* x = saved + side * step * sign, and back; the direction's slope is taken with what float arithmetic made of the step. */
@@ -134,7 +134,7 @@ static double check_direction(const struct grad_check *c, int64_t number, const 
     difference -= c->objective(c->arg);
     memcpy(c->x, saved, (size_t)c->count * sizeof *saved);
     return distance(c, "direction", number, difference, slope,
-                    2 * c->step * root_mean_square(c->gradient, c->count) * sqrt((double)c->count));
+                    2 * c->step * root_mean_square(c) * sqrt((double)c->count));
 }
 
 static double check_element(const struct grad_check *c, int64_t i) {
@@ -146,7 +146,7 @@ static double check_element(const struct grad_check *c, int64_t i) {
     difference -= c->objective(c->arg);
     c->x[i] = saved;
     difference /= (double)up - (double)down;
-    return distance(c, "element", i, difference, (double)c->gradient[i], root_mean_square(c->gradient, c->count));
+    return distance(c, "element", i, difference, (double)c->gradient[i], root_mean_square(c));
 }
 
 double grad_distance(const struct grad_check *c) {

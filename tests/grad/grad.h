@@ -50,6 +50,7 @@ struct grad_check {
     const float *gradient;
     int64_t count;
     double step, tolerance; /* tolerance: relative to the gradient and its root mean square */
+    double least;           /* a smaller root mean square counts as this: where rounding is all there is */
     int quiet;
 };
 /* The worst difference, in tolerances. */

@@ -13,7 +13,7 @@ class Checks:
             self.passed += 1
         else:
             self.failed += 1
-        print("%s  %s%s" % ("ok    " if ok else "FAILED", name, ": " + str(seen).strip() if seen != "" else ""), flush=True)
+        print("%s  %s%s" % ("ok    " if ok else "FAILED", name, ": " + str(seen).strip().replace("\n", " | ") if seen != "" else ""), flush=True)
         return ok
 
     def finish(self):

@@ -15,8 +15,8 @@ sys.path.insert(0, os.path.dirname(HERE))
 from goldfile import uniform, write  # noqa: E402
 
 # Columns of the expected rows; test_metrics_golden.c has the same order.
-COLUMNS = ["tp", "fp", "tn", "fn", "roc_auc", "pr_auc", "average_precision", "f1", "accuracy", "sensitivity", "specificity",
-           "precision", "mcc", "dice", "iou"]
+COLUMNS = ["tp", "fp", "tn", "fn", "roc_auc", "pr_auc", "average_precision", "f1", "accuracy", "sensitivity",
+           "specificity", "precision", "mcc", "dice", "iou"]
 SKIP = -1.0  # scikit-learn's value is an accident of its implementation (area of a curve without positives)
 THRESHOLDS = [0.5, 0.3, 0.7, 0.0, 1.0, 0.123456789]
 
@@ -33,8 +33,8 @@ def scores(p, y, threshold):
     f1 = sk.f1_score(y, seen, **zero)
     return [tp, fp, tn, fn, roc, sk.auc(recall, precision) if y.any() else SKIP,
             sk.average_precision_score(y, p) if y.any() else 0.0, f1, sk.accuracy_score(y, seen),
-            sk.recall_score(y, seen, **zero), sk.recall_score(1 - y, 1 - seen, **zero), sk.precision_score(y, seen, **zero),
-            sk.matthews_corrcoef(y, seen), f1, sk.jaccard_score(y, seen, **zero)]
+            sk.recall_score(y, seen, **zero), sk.recall_score(1 - y, 1 - seen, **zero),
+            sk.precision_score(y, seen, **zero), sk.matthews_corrcoef(y, seen), f1, sk.jaccard_score(y, seen, **zero)]
 
 
 def image(seed, n, vessels=0.2, signal=1.5, levels=0, inside=1.0):
@@ -43,7 +43,8 @@ def image(seed, n, vessels=0.2, signal=1.5, levels=0, inside=1.0):
     p = 1 / (1 + np.exp(-(6 * u[1] - 4 + signal * y)))
     if levels:
         p = np.round(p * levels) / levels
-    return p.astype(np.float32), y.astype(np.uint8) * 255, None if inside >= 1 else (u[2] < inside).astype(np.uint8) * 255
+    mask = None if inside >= 1 else (u[2] < inside).astype(np.uint8) * 255
+    return p.astype(np.float32), y.astype(np.uint8) * 255, mask
 
 
 def given(p, y, mask=None):
@@ -67,7 +68,8 @@ def cases():
         "only_vessel": [given([0.1, 0.4, 0.5, 0.9], [1, 1, 1, 1])],
         "only_background": [given([0.1, 0.4, 0.5, 0.9], [0, 0, 0, 0])],
         "one_class_each": [given([0.1, 0.4, 0.6], [0, 0, 0]), given([0.2, 0.6, 0.9], [1, 1, 1])],
-        "empty_mask": [given([0.2, 0.8, 0.6], [0, 1, 1], [0, 0, 0]), given([0.2, 0.8, 0.6, 0.1], [0, 1, 0, 1], [1, 1, 1, 0])],
+        "empty_mask": [given([0.2, 0.8, 0.6], [0, 1, 1], [0, 0, 0]),
+                       given([0.2, 0.8, 0.6, 0.1], [0, 1, 0, 1], [1, 1, 1, 0])],
         # thresholds are doubles: .7f < .7 and .3f > .3; zeros of both signs are one score; neighbours are two
         "edges": [given([0.3, 0.7, 0.5, np.nextafter(np.float32(0.5), np.float32(0)), 0.0, -0.0, 1.0, 1e-40, 1e-45,
                          np.nextafter(np.float32(1), np.float32(0))], [1, 1, 0, 1, 0, 1, 1, 0, 1, 0])],
