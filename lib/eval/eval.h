@@ -24,8 +24,11 @@ void us_metrics_clear(us_metrics *metrics); /* forgets the images, keeps the obj
 int us_metrics_add(us_metrics *metrics, const char *name, int64_t count, const float *probability, const uint8_t *label,
                    const uint8_t *mask);
 const char *us_metrics_name(const us_metrics *metrics, int64_t i);
-/* Fills every field of scores but struct_size. i = -1: all images pooled. Definitions in unetstar.h. */
+/* Fills every field of scores but struct_size. i = -1: all images pooled. Definitions in unetstar.h. Without a positive
+ * pr_auc is 0.5 and average_precision 0, as in scikit-learn; without any pixel both are 0. EINVAL (i, a NaN threshold),
+ * ESTATE (no image). */
 int us_metrics_scores(us_metrics *metrics, int64_t i, double threshold, unetstar_scores *scores);
+/* Over all distinct scores; of several the highest. Like curve, ESTATE without any pixel. */
 int us_metrics_best_threshold(us_metrics *metrics, double *threshold, double *f1);
 int us_metrics_curve(us_metrics *metrics, int32_t curve, int64_t max_points, double *x, double *y, int64_t *count);
 

@@ -69,10 +69,6 @@ static US_INLINE vf v_fma(vf a, vf b, vf c) {
     return _mm512_fmadd_ps(a, b, c);
 }
 
-static US_INLINE vf v_fnma(vf a, vf b, vf c) {
-    return _mm512_fnmadd_ps(a, b, c);
-}
-
 static US_INLINE vf v_fms(vf a, vf b, vf c) {
     return _mm512_fmsub_ps(a, b, c);
 }

@@ -121,23 +121,12 @@ static int backward_value(us_training *t, const struct us_params *params, float 
 
 /* ---- Weights ---- */
 
-static void fill_upconv_job(us_training *t, const struct us_params *params, const struct us_input_source *source,
-                            struct us_upconv_job *job) {
-    const struct us_unit *u = &t->net->units[source->unit];
-    job->ctx = t->ctx;
-    job->row = us_input_row;
-    job->source = source;
-    job->n = t->pass.n;
-    job->h = t->pass.z[source->unit].h / 2;
-    job->w = t->pass.z[source->unit].w / 2;
-    job->tmp_bytes = us_row_tmp_bytes(job->w);
-    job->in_blocks = u->in_blocks;
-    job->out_blocks = u->out_blocks;
-    job->last_channels = u->last_channels;
-    job->weights = params->arena + u->weights;
-    job->bias = NULL;
+/* The transposed convolution of a unit, its output being the gradient. */
+static void upconv_job(us_training *t, const struct us_params *params, const struct us_input_source *source,
+                       struct us_upconv_job *job) {
+    us_fill_upconv_job(&t->pass, source, job);
+    job->weights = params->arena + t->net->units[source->unit].weights;
     job->out = t->grads[source->unit];
-    job->scratch = t->pass.scratch;
 }
 
 static int backward_weights(us_training *t, const struct us_params *params, float *gradients, int unit) {
@@ -148,23 +137,13 @@ static int backward_weights(us_training *t, const struct us_params *params, floa
     source.unit = unit;
     if (u->kind == US_UNIT_UPCONV) {
         struct us_upconv_job up;
-        fill_upconv_job(t, params, &source, &up);
+        upconv_job(t, params, &source, &up);
         return us_upconv_backward_weights(&up, gradients + u->weights);
     }
-    job.ctx = t->ctx;
-    job.row = us_input_row;
-    job.source = &source;
-    job.n = t->pass.n;
-    job.h = t->pass.z[unit].h;
-    job.w = t->pass.z[unit].w;
-    job.tmp_bytes = us_row_tmp_bytes(job.w);
-    job.in_blocks = u->in_blocks;
-    job.out_blocks = u->out_blocks;
-    job.last_channels = u->last_channels;
+    us_fill_weights_job(&t->pass, &source, &job);
     job.dout = t->grads[unit];
     job.dw = gradients + u->weights;
     job.partials = t->partials;
-    job.scratch = t->pass.scratch;
     return us_conv_backward_weights(&job);
 }
 
@@ -179,10 +158,12 @@ static int backward_data(us_training *t, const struct us_params *params, int uni
         struct us_upconv_job up;
         source.pass = &t->pass;
         source.unit = unit;
-        fill_upconv_job(t, params, &source, &up);
+        upconv_job(t, params, &source, &up);
         return us_upconv_backward_data(&up, target, t->flipped);
     }
     code = us_conv_flip(t->ctx, t->flipped, params->arena + u->weights, u->in_blocks, u->out_blocks);
+    if (!code && u->tile)
+        code = us_wino_transform_weights(t->ctx, u->tile, t->transformed, t->flipped, u->out_blocks, u->in_blocks);
     if (code)
         return code;
     job.ctx = t->ctx;
@@ -195,7 +176,9 @@ static int backward_data(us_training *t, const struct us_params *params, int uni
     job.in_blocks = u->out_blocks;
     job.out_blocks = u->in_blocks;
     job.last_channels = (u->c_out - 1) % US_LANES + 1;
+    job.tile = u->tile;
     job.weights = t->flipped;
+    job.transformed = t->transformed;
     job.bias = NULL;
     job.out = *target;
     job.scratch = t->pass.scratch;

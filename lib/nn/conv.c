@@ -43,10 +43,24 @@ static size_t pointer_bytes(int rows, int in_blocks, int out_blocks) {
     return (bytes + 63) / 64 * 64;
 }
 
-size_t us_conv_scratch(int workers, int n, int h, int w, int in_blocks, int out_blocks, size_t tmp_bytes) {
-    struct bands bands = cut_bands(workers, n, h, w, in_blocks, out_blocks);
-    return tmp_bytes + pointer_bytes(bands.rows, in_blocks, out_blocks) +
-           (size_t)(bands.rows + 2) * row_bytes(w, in_blocks);
+size_t us_conv_scratch(const struct us_conv_job *job) {
+    struct bands bands;
+    if (job->tile)
+        return us_wino_scratch(job);
+    bands = cut_bands(us_workers(job->ctx), job->n, job->h, job->w, job->in_blocks, job->out_blocks);
+    return job->tmp_bytes + pointer_bytes(bands.rows, job->in_blocks, job->out_blocks) +
+           (size_t)(bands.rows + 2) * row_bytes(job->w, job->in_blocks);
+}
+
+void us_fetch_row(us_row_fn row, const void *source, int n, int b, int y, int h, int w, int right, float *slab, float *tmp) {
+    float *behind = slab + (size_t)(w + 1) * US_LANES;
+    if (y < 0 || y >= h) {
+        memset(slab, 0, (size_t)(w + 1 + right) * US_LANES * sizeof *slab);
+        return;
+    }
+    memset(slab, 0, US_LANES * sizeof *slab);
+    memset(behind, 0, (size_t)right * US_LANES * sizeof *slab);
+    row(source, n, b, y, slab + US_LANES, tmp);
 }
 
 void us_plain_row(const void *source, int n, int b, int y, float *dst, float *tmp) {
@@ -80,15 +94,8 @@ static void forward_task(void *arg, int64_t index, int worker) {
         return;
     for (b = 0; b < job->in_blocks; b++)
         for (r = 0; r < rows + 2; r++, slab += row_floats) {
-            const int y = y0 - 1 + r;
             in[b * (rows + 2) + r] = slab;
-            if (y < 0 || y >= job->h) {
-                memset(slab, 0, row_floats * sizeof *slab);
-                continue;
-            }
-            memset(slab, 0, US_LANES * sizeof *slab);
-            memset(slab + row_floats - US_LANES, 0, US_LANES * sizeof *slab);
-            job->row(job->source, n, b, y, slab + US_LANES, tmp);
+            us_fetch_row(job->row, job->source, n, b, y0 - 1 + r, job->h, job->w, 1, slab, tmp);
         }
     for (o = o0; o < o1; o++)
         for (r = 0; r < rows; r++)
@@ -110,6 +117,8 @@ static void forward_task(void *arg, int64_t index, int worker) {
 
 int us_conv_forward(const struct us_conv_job *job) {
     struct forward f;
+    if (job->tile)
+        return us_wino_forward(job);
     f.job = job;
     f.bands = cut_bands(us_workers(job->ctx), job->n, job->h, job->w, job->in_blocks, job->out_blocks);
     return us_parallel(job->ctx, NULL, forward_task, &f, (int64_t)job->n * f.bands.count * f.bands.splits);

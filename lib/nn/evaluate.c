@@ -63,7 +63,7 @@ static void place(struct plan *plan, us_context *ctx, const struct us_net *net, 
     plan->logits = (float *)us_arena_take(arena, (size_t)net->options.classes * plane);
     plan->full_logits = head->bilinear ? (float *)us_arena_take(arena, (size_t)net->options.classes * plane * 4) : NULL;
     plan->maps = arena->used;
-    plan->pass.scratch.each = us_pass_scratch(net, us_workers(ctx), 1, plan->pass.h, plan->pass.w);
+    plan->pass.scratch.each = us_pass_scratch(&plan->pass, 0);
     plan->pass.scratch.base = (char *)us_arena_take(arena, plan->pass.scratch.each * (size_t)us_workers(ctx));
 }
 
@@ -80,7 +80,8 @@ static int run_units(struct plan *plan, const struct us_folded *folded, const st
     const struct us_net *net = plan->pass.net;
     int u, code = 0;
     for (u = 0; u < net->n_units && !code; u++) {
-        code = us_unit_forward(&plan->pass, u, folded->weights[u], folded->bias[u]);
+        code = us_unit_forward(&plan->pass, u, folded->weights[u], folded->transformed[u],
+                               folded->bias[u]);
         if (!code && plan->pass.scale[u])
             code = us_norm_measure(plan->pass.ctx, &plan->norms[u], &plan->pass.z[u], folded->gamma[u], folded->beta[u], 0,
                                    NULL, NULL);

@@ -86,8 +86,7 @@ static void place_heads(us_training *t, struct us_arena *arena) {
 
 /* Buffers that the backward pass uses for one unit after the other. */
 static void place_shared(us_training *t, struct us_arena *arena) {
-    const int workers = us_workers(t->ctx);
-    size_t input = 0, flipped = 0, partials = 0, constants = 0, sums = 0;
+    size_t input = 0, flipped = 0, transformed = 0, partials = 0, constants = 0, sums = 0;
     double *shared_sums;
     int u;
     for (u = 0; u < t->net->n_units; u++) {
@@ -96,14 +95,24 @@ static void place_shared(us_training *t, struct us_arena *arena) {
         if (unit->in.kind == US_IN_POOL || unit->in.kind == US_IN_FUSE)
             input = US_MAX(input, (size_t)t->batch * (size_t)unit->in_blocks * (size_t)z->h * (size_t)z->w * US_LANES);
         flipped = US_MAX(flipped, unit->weights_size);
-        if (unit->kind == US_UNIT_CONV3)
-            partials = US_MAX(partials, us_conv_weights_partials(workers, t->batch, z->h, z->w, unit->in_blocks,
-                                                                 unit->out_blocks));
+        if (unit->kind == US_UNIT_CONV3) {
+            struct us_input_source source;
+            struct us_conv_weights_job job;
+            source.pass = &t->pass;
+            source.unit = u;
+            us_fill_weights_job(&t->pass, &source, &job);
+            partials = US_MAX(partials, us_conv_weights_partials(&job));
+            if (unit->tile) {
+                transformed = US_MAX(transformed, us_wino_weights_floats(unit->tile, unit->in_blocks, unit->out_blocks));
+                transformed = US_MAX(transformed, us_wino_weights_floats(unit->tile, unit->out_blocks, unit->in_blocks));
+            }
+        }
         constants = US_MAX(constants, us_norm_constants(unit->norm == UNETSTAR_NORM_BATCH, t->batch, unit->out_blocks));
         sums = US_MAX(sums, us_norm_sums(t->batch, unit->out_blocks));
     }
     t->input_grad = (float *)us_arena_take(arena, input * sizeof(float));
     t->flipped = (float *)us_arena_take(arena, flipped * sizeof(float));
+    t->transformed = (float *)us_arena_take(arena, transformed * sizeof(float));
     t->partials = (float *)us_arena_take(arena, partials * sizeof(float));
     t->constants = (float *)us_arena_take(arena, constants * sizeof(float));
     shared_sums = (double *)us_arena_take(arena, sums * sizeof(double));
@@ -121,7 +130,7 @@ static void place_all(us_training *t, struct us_arena *arena) {
     place_gradients(t, arena);
     place_heads(t, arena);
     place_shared(t, arena);
-    t->pass.scratch.each = us_pass_scratch(t->net, us_workers(t->ctx), t->batch, t->pass.h, t->pass.w);
+    t->pass.scratch.each = us_pass_scratch(&t->pass, 1);
     t->pass.scratch.base = (char *)us_arena_take(arena, t->pass.scratch.each * (size_t)us_workers(t->ctx));
 }
 
@@ -176,7 +185,12 @@ static void set_batch(us_training *t, int n) {
 static int forward_unit(us_training *t, struct us_params *params, int u) {
     const struct us_unit *unit = &t->net->units[u];
     const float *bias = (unit->bias_fixed ? params->buffers : params->arena) + unit->bias;
-    int code = us_unit_forward(&t->pass, u, params->arena + unit->weights, bias);
+    int code = 0;
+    if (unit->tile)
+        code = us_wino_transform_weights(t->ctx, unit->tile, t->transformed, params->arena + unit->weights, unit->in_blocks,
+                                         unit->out_blocks);
+    if (!code)
+        code = us_unit_forward(&t->pass, u, params->arena + unit->weights, t->transformed, bias);
     if (code || unit->norm == UNETSTAR_NORM_NONE)
         return code;
     if (unit->norm == UNETSTAR_NORM_BATCH) {

@@ -155,6 +155,40 @@ static int take_floats(us_context *ctx, float **out, size_t count) {
     return code;
 }
 
+/* The direct convolution from one map to another, without weights yet. */
+static void describe_conv(const struct work *work, const struct us_map *in, const struct us_map *out, int64_t channels,
+                          struct us_conv_job *job) {
+    memset(job, 0, sizeof *job);
+    job->ctx = work->ctx;
+    job->row = us_plain_row;
+    job->source = in;
+    job->n = in->n;
+    job->h = in->h;
+    job->w = in->w;
+    job->in_blocks = in->blocks;
+    job->out_blocks = out->blocks;
+    job->last_channels = us_layer_last(channels);
+    job->out = *out;
+    job->scratch = work->scratch;
+}
+
+static void describe_weights(const struct work *work, struct us_conv_weights_job *job) {
+    memset(job, 0, sizeof *job);
+    job->ctx = work->ctx;
+    job->row = us_plain_row;
+    job->source = &work->x;
+    job->n = work->y.n;
+    job->h = work->y.h;
+    job->w = work->y.w;
+    job->in_blocks = work->in_blocks;
+    job->out_blocks = work->out_blocks;
+    job->last_channels = us_layer_last(work->d->c);
+    job->dout = work->y;
+    job->dw = work->dw;
+    job->partials = work->partials;
+    job->scratch = work->scratch;
+}
+
 static int prepare_forward(struct work *work) {
     const struct us_conv2d *d = work->d;
     int code = us_layer_map(work->ctx, &work->x, d->n, d->c, d->h, d->w);
@@ -164,10 +198,11 @@ static int prepare_forward(struct work *work) {
         code = take_floats(work->ctx, &work->weights, work->weight_bytes / sizeof(float));
     if (!code)
         code = take_floats(work->ctx, &work->lanes, (size_t)work->out_blocks * US_LANES);
-    if (!code)
-        code = us_layer_scratch(work->ctx, &work->scratch,
-                                us_conv_scratch(us_workers(work->ctx), work->x.n, work->x.h, work->x.w, work->in_blocks,
-                                                work->out_blocks, 0));
+    if (!code) {
+        struct us_conv_job job;
+        describe_conv(work, &work->x, &work->y, d->c, &job);
+        code = us_layer_scratch(work->ctx, &work->scratch, us_conv_scratch(&job));
+    }
     return code;
 }
 
@@ -175,20 +210,9 @@ static int prepare_forward(struct work *work) {
 static int run_conv(const struct work *work, const struct us_map *in, int64_t channels, const float *weights,
                     const float *bias, const struct us_map *out) {
     struct us_conv_job job;
-    job.ctx = work->ctx;
-    job.row = us_plain_row;
-    job.source = in;
-    job.tmp_bytes = 0;
-    job.n = in->n;
-    job.h = in->h;
-    job.w = in->w;
-    job.in_blocks = in->blocks;
-    job.out_blocks = out->blocks;
-    job.last_channels = us_layer_last(channels);
+    describe_conv(work, in, out, channels, &job);
     job.weights = weights;
     job.bias = bias;
-    job.out = *out;
-    job.scratch = work->scratch;
     return us_conv_forward(&job);
 }
 
@@ -214,25 +238,28 @@ static int map_forward(us_context *ctx, const struct us_conv2d *d, const float *
 
 static int prepare_backward(struct work *work, int data, int weights, int bias) {
     const struct us_conv2d *d = work->d;
-    const int workers = us_workers(work->ctx);
     const size_t weight_floats = work->weight_bytes / sizeof(float);
     size_t scratch = 64, sums, partials;
     int code = us_layer_map(work->ctx, &work->y, d->n, d->c_out, d->h, d->w);
     if (!code && data) {
-        scratch = us_conv_scratch(workers, work->y.n, work->y.h, work->y.w, work->out_blocks, work->in_blocks, 0);
+        struct us_conv_job job;
         code = us_layer_map(work->ctx, &work->dx, d->n, d->c, d->h, d->w);
+        describe_conv(work, &work->y, &work->dx, d->c_out, &job);
+        if (!code)
+            scratch = us_conv_scratch(&job);
         if (!code)
             code = take_floats(work->ctx, &work->weights, weight_floats);
         if (!code)
             code = take_floats(work->ctx, &work->flipped, weight_floats);
     }
     if (!code && weights) {
-        scratch = US_MAX(scratch, us_conv_weights_scratch(work->y.n, work->y.h, work->y.w, 0));
+        struct us_conv_weights_job job;
+        describe_weights(work, &job);
+        scratch = US_MAX(scratch, us_conv_weights_scratch(&job));
         code = us_layer_map(work->ctx, &work->x, d->n, d->c, d->h, d->w);
         if (!code)
             code = take_floats(work->ctx, &work->dw, weight_floats);
-        partials =
-            us_conv_weights_partials(workers, work->y.n, work->y.h, work->y.w, work->in_blocks, work->out_blocks);
+        partials = us_conv_weights_partials(&job);
         if (!code && partials)
             code = take_floats(work->ctx, &work->partials, partials);
     }
@@ -251,20 +278,7 @@ static int prepare_backward(struct work *work, int data, int weights, int bias) 
 static int weight_gradient(const struct work *work, const float *x) {
     struct us_conv_weights_job job;
     int code = us_layer_pack(work->ctx, &work->x, x, work->d->c);
-    job.ctx = work->ctx;
-    job.row = us_plain_row;
-    job.source = &work->x;
-    job.tmp_bytes = 0;
-    job.n = work->y.n;
-    job.h = work->y.h;
-    job.w = work->y.w;
-    job.in_blocks = work->in_blocks;
-    job.out_blocks = work->out_blocks;
-    job.last_channels = us_layer_last(work->d->c);
-    job.dout = work->y;
-    job.dw = work->dw;
-    job.partials = work->partials;
-    job.scratch = work->scratch;
+    describe_weights(work, &job);
     return code ? code : us_conv_backward_weights(&job);
 }
 

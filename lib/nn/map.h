@@ -31,7 +31,16 @@ struct us_scratch {
 /* Writes row y of block b of image n, m->w pixels, to dst; tmp is the worker's scratch (us_row_tmp_bytes). */
 typedef void (*us_row_fn)(const void *source, int n, int b, int y, float *dst, float *tmp);
 
-/* ---- Convolution 3x3 over whole maps (conv.c, conv_weights.c) ---- */
+/* Scratch is laid out by a bump arena; a distance between neighbours that is an odd number of cache lines keeps them from sharing
+ * cache sets. */
+static inline size_t us_odd_lines(size_t floats) {
+    return floats / US_LANES % 2 ? floats : floats + US_LANES;
+}
+
+/* Row y of block b, with a zero pixel to its left and `right` zero pixels behind it, into slab; all zeros outside the map. */
+void us_fetch_row(us_row_fn row, const void *source, int n, int b, int y, int h, int w, int right, float *slab, float *tmp);
+
+/* ---- Convolution 3x3 over whole maps: direct (conv.c, conv_weights.c) and Winograd (wino.c, wino_weights.c) ---- */
 
 struct us_conv_job {
     us_context *ctx;
@@ -40,13 +49,22 @@ struct us_conv_job {
     size_t tmp_bytes; /* scratch the row function wants */
     int n, h, w;
     int in_blocks, out_blocks, last_channels;
-    const float *weights; /* [out][in][3][3][16][16] */
-    const float *bias;    /* or NULL */
+    int tile;                 /* 0: direct; 2, 4, 6: Winograd F(tile x tile, 3x3) */
+    const float *weights;     /* [out][in][3][3][16][16]; not read by Winograd */
+    const float *transformed; /* us_wino_transform_weights, for Winograd */
+    const float *bias;        /* or NULL */
     struct us_map out;
     struct us_scratch scratch;
 };
-size_t us_conv_scratch(int workers, int n, int h, int w, int in_blocks, int out_blocks, size_t tmp_bytes);
+/* What a worker needs; only ctx and the sizes of the job matter. */
+size_t us_conv_scratch(const struct us_conv_job *job);
 int us_conv_forward(const struct us_conv_job *job);
+
+size_t us_wino_weights_floats(int tile, int in_blocks, int out_blocks);
+int us_wino_transform_weights(us_context *ctx, int tile, float *transformed, const float *weights, int in_blocks,
+                              int out_blocks);
+size_t us_wino_scratch(const struct us_conv_job *job);
+int us_wino_forward(const struct us_conv_job *job);
 
 struct us_conv_weights_job {
     us_context *ctx;
@@ -55,14 +73,35 @@ struct us_conv_weights_job {
     size_t tmp_bytes;
     int n, h, w;
     int in_blocks, out_blocks, last_channels;
+    int tile; /* as above */
     struct us_map dout;
     float *dw;       /* [out][in][3][3][16][16], overwritten */
     float *partials; /* us_conv_weights_partials floats */
     struct us_scratch scratch;
 };
-size_t us_conv_weights_scratch(int n, int h, int w, size_t tmp_bytes);
-size_t us_conv_weights_partials(int workers, int n, int h, int w, int in_blocks, int out_blocks);
+size_t us_conv_weights_scratch(const struct us_conv_weights_job *job);
+size_t us_conv_weights_partials(const struct us_conv_weights_job *job);
 int us_conv_backward_weights(const struct us_conv_weights_job *job);
+size_t us_wino_weights_scratch(const struct us_conv_weights_job *job);
+size_t us_wino_weights_partials(const struct us_conv_weights_job *job);
+int us_wino_backward_weights(const struct us_conv_weights_job *job);
+
+/* ---- Sums of partial weight gradients (partials.c) ---- */
+
+struct us_partial_range {
+    int b0, b1, o0, o1; /* input and output blocks */
+};
+struct us_partials {
+    int count; /* partials of the batch, fixed by its shape */
+    int in_blocks, out_blocks;
+    int in_step, out_step; /* blocks of a task */
+    /* Partial i of the blocks in range, overwritten: [out - o0][in - b0][3][3][16][16]. scratch is the worker's. */
+    void (*compute)(const void *user, int i, const struct us_partial_range *range, float *dw, char *scratch);
+    const void *user;
+};
+size_t us_partials_scratch(const struct us_partials *p);             /* bytes of a worker, before the compute function's own */
+size_t us_partials_floats(int workers, const struct us_partials *p); /* memory for what the runs leave */
+int us_partials_run(us_context *ctx, const struct us_partials *p, struct us_scratch scratch, float *partials, float *dw);
 
 /* Turns forward weights into those of backward-data: transposed and flipped. */
 int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks);
@@ -148,9 +187,13 @@ void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, f
 size_t us_row_tmp_bytes(int w);
 
 /* Computes z of a unit from its input. */
-int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *bias);
-/* Scratch a worker needs for any unit's forward and backward pass. */
-size_t us_pass_scratch(const struct us_net *net, int workers, int n, int h, int w);
+int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *transformed,
+                    const float *bias);
+/* The parts of jobs that a pass knows: input, sizes, scratch. */
+void us_fill_weights_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_weights_job *job);
+void us_fill_upconv_job(const struct us_pass *pass, const struct us_input_source *source, struct us_upconv_job *job);
+/* Scratch a worker needs for any unit's forward (and in training backward) pass. */
+size_t us_pass_scratch(const struct us_pass *pass, int training);
 void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w);
 /* Logits of a head: planes (n, classes, h >> shift, w >> shift). */
 int us_head_forward(const struct us_pass *pass, const struct us_head *head, const float *weights, const float *bias,

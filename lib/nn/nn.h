@@ -47,6 +47,7 @@ struct us_unit {
     int c_in, c_out;
     int in_blocks, out_blocks;
     int last_channels; /* live lanes of the last input block */
+    int tile;          /* of its 3x3 convolutions: 0 direct, m: Winograd F(m x m, 3x3); chosen by precision, channels and level */
     int shift;         /* the output has (height >> shift) x (width >> shift) pixels */
     int norm;          /* UNETSTAR_NORM_*; NONE: no norm here */
     int groups;        /* of channels that share statistics: c_out for instance norm */
@@ -133,9 +134,9 @@ size_t us_weight_count(const struct us_weight *w);
 struct us_folded {
     us_context *ctx;
     int refs;
-    float *arena;
+    float *arena, *transformed_arena;
     size_t bytes;
-    const float *weights[US_MAX_UNITS], *bias[US_MAX_UNITS], *gamma[US_MAX_UNITS], *beta[US_MAX_UNITS];
+    const float *weights[US_MAX_UNITS], *transformed[US_MAX_UNITS], *bias[US_MAX_UNITS], *gamma[US_MAX_UNITS], *beta[US_MAX_UNITS];
     const float *head_weights, *head_bias;
 };
 int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params);

@@ -24,79 +24,114 @@ void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *
     }
 }
 
-/* Size of a unit's input: its own, except before a transposed convolution. */
-static int input_shift(const struct us_unit *u) {
-    return u->kind == US_UNIT_UPCONV ? u->shift + 1 : u->shift;
+void us_fill_upconv_job(const struct us_pass *pass, const struct us_input_source *source, struct us_upconv_job *job) {
+    const struct us_unit *u = &pass->net->units[source->unit];
+    memset(job, 0, sizeof *job);
+    job->ctx = pass->ctx;
+    job->row = us_input_row;
+    job->source = source;
+    job->n = pass->n;
+    job->h = pass->z[source->unit].h / 2;
+    job->w = pass->z[source->unit].w / 2;
+    job->tmp_bytes = us_row_tmp_bytes(job->w);
+    job->in_blocks = u->in_blocks;
+    job->out_blocks = u->out_blocks;
+    job->last_channels = u->last_channels;
+    job->out = pass->z[source->unit];
+    job->scratch = pass->scratch;
 }
 
-size_t us_pass_scratch(const struct us_net *net, int workers, int n, int h, int w) {
-    size_t most = 0;
+static void fill_conv_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_job *job) {
+    const struct us_unit *u = &pass->net->units[source->unit];
+    memset(job, 0, sizeof *job);
+    job->ctx = pass->ctx;
+    job->row = us_input_row;
+    job->source = source;
+    job->n = pass->n;
+    job->h = pass->z[source->unit].h;
+    job->w = pass->z[source->unit].w;
+    job->tmp_bytes = us_row_tmp_bytes(job->w);
+    job->in_blocks = u->in_blocks;
+    job->out_blocks = u->out_blocks;
+    job->last_channels = u->last_channels;
+    job->tile = u->tile;
+    job->out = pass->z[source->unit];
+    job->scratch = pass->scratch;
+}
+
+void us_fill_weights_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_weights_job *job) {
+    const struct us_unit *u = &pass->net->units[source->unit];
+    memset(job, 0, sizeof *job);
+    job->ctx = pass->ctx;
+    job->row = us_input_row;
+    job->source = source;
+    job->n = pass->n;
+    job->h = pass->z[source->unit].h;
+    job->w = pass->z[source->unit].w;
+    job->tmp_bytes = us_row_tmp_bytes(job->w);
+    job->in_blocks = u->in_blocks;
+    job->out_blocks = u->out_blocks;
+    job->last_channels = u->last_channels;
+    job->tile = u->tile;
+    job->scratch = pass->scratch;
+}
+
+static size_t unit_scratch(const struct us_pass *pass, int unit, int training) {
+    const struct us_unit *u = &pass->net->units[unit];
+    struct us_input_source source;
+    struct us_conv_job job;
+    struct us_conv_weights_job weights;
+    size_t size;
+    if (u->kind == US_UNIT_UPCONV) {
+        const int w = pass->z[unit].w / 2;
+        return us_upconv_scratch(w, u->in_blocks, u->out_blocks, us_row_tmp_bytes(w));
+    }
+    source.pass = pass;
+    source.unit = unit;
+    fill_conv_job(pass, &source, &job);
+    size = us_conv_scratch(&job);
+    if (!training)
+        return size;
+    job.in_blocks = u->out_blocks; /* backward-data */
+    job.out_blocks = u->in_blocks;
+    size = US_MAX(size, us_conv_scratch(&job));
+    us_fill_weights_job(pass, &source, &weights);
+    return US_MAX(size, us_conv_weights_scratch(&weights));
+}
+
+size_t us_pass_scratch(const struct us_pass *pass, int training) {
+    const struct us_net *net = pass->net;
+    size_t most = 8 * (size_t)pass->w * US_LANES * sizeof(float); /* rows of a fusion's backward pass */
     int i;
-    for (i = 0; i < net->n_units; i++) {
-        const struct us_unit *u = &net->units[i];
-        const int uh = h >> input_shift(u), uw = w >> input_shift(u);
-        const size_t tmp = us_row_tmp_bytes(uw);
-        size_t size;
-        if (u->kind == US_UNIT_UPCONV) {
-            size = us_upconv_scratch(uw, u->in_blocks, u->out_blocks, tmp);
-        } else {
-            /* a small batch cuts thinner bands, so a full one and a single image bound what lies between */
-            size = us_conv_scratch(workers, n, uh, uw, u->in_blocks, u->out_blocks, tmp);
-            size = US_MAX(size, us_conv_scratch(workers, n, uh, uw, u->out_blocks, u->in_blocks, tmp));
-            size = US_MAX(size, us_conv_weights_scratch(n, uh, uw, tmp));
-        }
-        most = US_MAX(most, size);
+    for (i = 0; i < net->n_units; i++)
+        most = US_MAX(most, unit_scratch(pass, i, training));
+    for (i = 0; i < net->n_heads; i++) { /* a row of every block of a head's input */
+        const struct us_map *z = &pass->z[net->heads[i].unit];
+        const size_t row = (size_t)z->w * US_LANES * sizeof(float);
+        most = US_MAX(most, (size_t)z->blocks * (row + 2 * sizeof(float *)) + 64);
     }
-    /* rows of every block for a head, and rows of a gradient for the fusion's backward pass: eight full-width rows a block */
-    for (i = 0; i < net->n_heads; i++) {
-        const struct us_unit *u = &net->units[net->heads[i].unit];
-        const size_t row = (size_t)(w >> u->shift) * US_LANES * sizeof(float);
-        most = US_MAX(most, ((size_t)u->out_blocks + 1) * row + 64 * (size_t)u->out_blocks + 4096);
-    }
-    most = US_MAX(most, 8 * (size_t)w * US_LANES * sizeof(float));
     return (most + 63) / 64 * 64;
 }
 
-int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *bias) {
+int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *transformed,
+                    const float *bias) {
     const struct us_unit *u = &pass->net->units[unit];
     struct us_input_source source;
+    struct us_conv_job job;
     source.pass = pass;
     source.unit = unit;
     if (u->kind == US_UNIT_UPCONV) {
-        struct us_upconv_job job;
-        job.ctx = pass->ctx;
-        job.row = us_input_row;
-        job.source = &source;
-        job.tmp_bytes = us_row_tmp_bytes(pass->z[unit].w / 2);
-        job.n = pass->n;
-        job.h = pass->z[unit].h / 2;
-        job.w = pass->z[unit].w / 2;
-        job.in_blocks = u->in_blocks;
-        job.out_blocks = u->out_blocks;
-        job.last_channels = u->last_channels;
-        job.weights = weights;
-        job.bias = bias;
-        job.out = pass->z[unit];
-        job.scratch = pass->scratch;
-        return us_upconv_forward(&job);
-    } else {
-        struct us_conv_job job;
-        job.ctx = pass->ctx;
-        job.row = us_input_row;
-        job.source = &source;
-        job.tmp_bytes = us_row_tmp_bytes(pass->z[unit].w);
-        job.n = pass->n;
-        job.h = pass->z[unit].h;
-        job.w = pass->z[unit].w;
-        job.in_blocks = u->in_blocks;
-        job.out_blocks = u->out_blocks;
-        job.last_channels = u->last_channels;
-        job.weights = weights;
-        job.bias = bias;
-        job.out = pass->z[unit];
-        job.scratch = pass->scratch;
-        return us_conv_forward(&job);
+        struct us_upconv_job up;
+        us_fill_upconv_job(pass, &source, &up);
+        up.weights = weights;
+        up.bias = bias;
+        return us_upconv_forward(&up);
     }
+    fill_conv_job(pass, &source, &job);
+    job.weights = weights;
+    job.transformed = transformed;
+    job.bias = bias;
+    return us_conv_forward(&job);
 }
 
 /* ---- Heads ---- */

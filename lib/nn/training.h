@@ -19,7 +19,7 @@ struct us_training {
     float *logits[US_MAX_HEADS], *dlogits[US_MAX_HEADS]; /* at the head's resolution */
     float *full_logits, *full_dlogits;   /* of head 0 after bilinear upsampling; NULL otherwise */
     float *input_grad;                   /* gradient of a unit's input, where it is not a unit's own map */
-    float *flipped, *partials, *constants, *head_rows;
+    float *flipped, *transformed, *partials, *constants, *head_rows;
     void *loss_rows;
 
     int state; /* 0: nothing, 1: forward done, 2: loss done */

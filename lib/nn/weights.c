@@ -182,11 +182,36 @@ static void fold_batch_norm(const struct us_net *net, const struct us_unit *u, c
     }
 }
 
+/* Winograd's weights, transformed once for all sessions. */
+static int transform_weights(struct us_folded *f, us_context *ctx, const struct us_net *net) {
+    size_t total = 0;
+    int i, code = 0;
+    float *at;
+    for (i = 0; i < net->n_units; i++)
+        if (net->units[i].tile)
+            total += us_wino_weights_floats(net->units[i].tile, net->units[i].in_blocks, net->units[i].out_blocks);
+    if (!total)
+        return 0;
+    at = f->transformed_arena = (float *)us_alloc(ctx, total * sizeof(float));
+    if (!at)
+        return UNETSTAR_ENOMEM;
+    f->bytes += total * sizeof(float);
+    for (i = 0; i < net->n_units && !code; i++) {
+        const struct us_unit *u = &net->units[i];
+        if (!u->tile)
+            continue;
+        f->transformed[i] = at;
+        code = us_wino_transform_weights(ctx, u->tile, at, f->weights[i], u->in_blocks, u->out_blocks);
+        at += us_wino_weights_floats(u->tile, u->in_blocks, u->out_blocks);
+    }
+    return code;
+}
+
 int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params) {
     struct us_folded *f = (struct us_folded *)us_alloc_zero(ctx, sizeof *f);
     size_t biases = 0;
     float *bias;
-    int i;
+    int i, code;
     *out = NULL;
     if (!f)
         return UNETSTAR_ENOMEM;
@@ -216,6 +241,11 @@ int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_ne
     f->head_bias = f->arena + net->heads[0].bias;
     f->ctx = us_context_ref(ctx);
     f->refs = 1;
+    code = transform_weights(f, ctx, net);
+    if (code) {
+        us_folded_unref(f);
+        return code;
+    }
     *out = f;
     return 0;
 }
@@ -231,6 +261,7 @@ void us_folded_unref(struct us_folded *folded) {
         return;
     ctx = folded->ctx;
     us_free(ctx, folded->arena);
+    us_free(ctx, folded->transformed_arena);
     us_free(ctx, folded);
     us_context_unref(ctx);
 }

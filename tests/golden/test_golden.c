@@ -262,8 +262,7 @@ static double largest(play *p, const char *kind) {
     return most;
 }
 
-/* A gradient that is zero by cancellation (a bias behind a group norm with one channel a group) is noise of the others.
- */
+/* A gradient that is zero by cancellation (a bias before a norm of each channel alone) is noise of the others. */
 static double gradient_floor(const golden_tensor *want, double most) {
     return most * (want->max_abs > 0 && want->max_abs < 1e-10 * most ? 10 * SMALL_TENSOR : SMALL_TENSOR);
 }
@@ -392,8 +391,10 @@ static void check_adam_tensor(play *p, unetstar_model *model, unetstar_optimizer
     float *m = golden_memory((size_t)g->count, sizeof *m), *v = golden_memory((size_t)g->count, sizeof *v), *change;
     double size, error = 0;
 
-    OK(unetstar_optimizer_moment_get(optimizer, p->names[i], 1, m, g->count));
-    OK(unetstar_optimizer_moment_get(optimizer, p->names[i], 2, v, g->count));
+    if (g->max_abs > 0) { /* what is not trained has no moments */
+        OK(unetstar_optimizer_moment_get(optimizer, p->names[i], 1, m, g->count));
+        OK(unetstar_optimizer_moment_get(optimizer, p->names[i], 2, v, g->count));
+    }
     change = change_of(p, model, i, g->count, &size);
     for (int64_t k = 0; k < g->stored; k++) {
         const double want = ((float *)g->data)[k];

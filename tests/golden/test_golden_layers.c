@@ -140,7 +140,8 @@ static void layer_norm(void) {
     norm('l');
 }
 
-/* Values span eight decades, so they are compared element by element. */
+/* Values span eight decades, so they are compared element by element, near zero on the scale of 0.02: in float32 the tail
+ * of gelu is what 1 + erf leaves, in PyTorch too. */
 static void activation_errors(const char *field, const float *got, int64_t count) {
     const golden_tensor *want = golden_need(file, "%s.%s", name, field);
     char what[96];
@@ -148,7 +149,7 @@ static void activation_errors(const char *field, const float *got, int64_t count
     assert_int_equal(want->stride, 1);
     for (int64_t i = 0; i < count; i++) {
         const double value = ((const float *)want->data)[i];
-        const double scale = fabs(value) > 1e-3 ? fabs(value) : 1e-3;
+        const double scale = fabs(value) > 0.02 ? fabs(value) : 0.02;
         snprintf(what, sizeof what, "%.32s.%.16s(%.6g)", name, field, (double)in("x")[i]);
         failures += !(golden_compare_array(&value, got + i, 1, BACKWARD_LIMIT, scale, what, NULL) <= BACKWARD_LIMIT);
     }

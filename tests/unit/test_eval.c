@@ -188,6 +188,18 @@ static void perfect_and_reversed(void **state) {
     assert_near(scores_of(-1, 0).roc_auc, 0.5);
 }
 
+/* F1 is 2/3 at 0.9 and again at 0.6: the higher threshold is the answer. */
+static void equal_f1(void **state) {
+    static const float score[] = {0.6f, 0.7f, 0.8f, 0.9f};
+    static const uint8_t label[] = {1, 0, 0, 1};
+    double threshold, f1;
+    (void)state;
+    add(4, score, label, NULL);
+    assert_int_equal(us_metrics_best_threshold(metrics, &threshold, &f1), 0);
+    assert_near(threshold, (double)0.9f);
+    assert_near(f1, 2.0 / 3);
+}
+
 static void mask_leaves_out(void **state) {
     const float score[] = {0.9f, NAN, 0.2f, 0.8f, INFINITY};
     static const uint8_t label[] = {1, 1, 0, 0, 1}, mask[] = {1, 0, 7, 0, 255};
@@ -499,10 +511,10 @@ static void lack_of_memory(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        TEST(four_pixels),     TEST(every_ratio),    TEST(ties_count_half), TEST(perfect_and_reversed),
-        TEST(mask_leaves_out), TEST(one_class_only), TEST(no_pixels),       TEST(bad_arguments),
-        TEST(names_and_clear), TEST(random_images),  TEST(random_floats),   TEST(thinned_curve),
-        TEST(lack_of_memory)};
+    const struct CMUnitTest tests[] = {TEST(four_pixels),          TEST(every_ratio),   TEST(ties_count_half),
+                                       TEST(perfect_and_reversed), TEST(equal_f1),      TEST(mask_leaves_out),
+                                       TEST(one_class_only),       TEST(no_pixels),     TEST(bad_arguments),
+                                       TEST(names_and_clear),      TEST(random_images), TEST(random_floats),
+                                       TEST(thinned_curve),        TEST(lack_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -282,12 +282,37 @@ static void permissions(void **state) {
     assert_int_equal(save(path, "3"), 0);
     assert_int_equal(mode_of(path), 0600);
     umask(mask);
-    if (getuid() != 0) {
-        assert_int_equal(chmod(path, 0400), 0);
-        assert_int_equal(save(path, "4"), UNETSTAR_EIO);
-        assert_text("Permission denied");
-        assert_content(path, "3");
+}
+
+/* Saves in a child that is not root, so that it means something when root runs the tests; true when it was forbidden.
+ */
+static int save_is_forbidden(void) {
+    int status;
+    const pid_t child = fork();
+    if (child == 0) {
+        if (getuid() == 0 && setuid(65534))
+            _exit(3);
+        if (save(path, "x") != UNETSTAR_EIO)
+            _exit(1);
+        _exit(strstr(us_error_text(), "Permission denied") ? 0 : 2);
     }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void forbidden(void **state) {
+    (void)state;
+    write_plain(path, "old");
+    assert_int_equal(chmod(path, 0666), 0);
+    assert_int_equal(chmod(folder, 0555), 0); /* the folder */
+    assert_true(save_is_forbidden());
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_false(save_is_forbidden());
+    assert_content(path, "x");
+    assert_int_equal(chmod(path, 0444), 0); /* a protected file in a folder where it could be replaced */
+    assert_true(save_is_forbidden());
+    assert_int_equal(chmod(folder, 0700), 0);
+    assert_content(path, "x");
 }
 
 static void links(void **state) {
@@ -329,29 +354,6 @@ static void refuses_what_is_not_a_file(void **state) {
     snprintf(name, sizeof name, "%s/none/file", folder);
     assert_int_equal(save(name, "x"), UNETSTAR_EIO);
     assert_text("No such file or directory");
-}
-
-/* In a child without rights, so that it means something when root runs the tests. */
-static void forbidden_folder(void **state) {
-    int status;
-    pid_t child;
-    (void)state;
-    write_plain(path, "old");
-    assert_int_equal(chmod(path, 0666), 0);
-    assert_int_equal(chmod(folder, 0555), 0);
-    child = fork();
-    if (child == 0) {
-        if (getuid() == 0 && setuid(65534))
-            _exit(3);
-        if (save(path, "x") != UNETSTAR_EIO)
-            _exit(1);
-        _exit(strstr(us_error_text(), "Permission denied") ? 0 : 2);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(chmod(folder, 0700), 0);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    assert_content(path, "old");
 }
 
 static void full_disk(void **state) {
@@ -938,7 +940,7 @@ int main(void) {
                                        TEST(permissions),
                                        TEST(links),
                                        TEST(refuses_what_is_not_a_file),
-                                       TEST(forbidden_folder),
+                                       TEST(forbidden),
                                        TEST(full_disk),
                                        TEST(no_space_left),
                                        TEST(no_descriptor_is_left),

@@ -46,7 +46,10 @@ static void test_same_everywhere(void **state) {
         uint64_t seed;
         int w, h;
         uint64_t sum;
-    } known[] = {{1, 64, 64, 0}, {2, 48, 96, 0}, {3, 200, 160, 0}, {2024, 350, 302, 0}};
+    } known[] = {{1, 64, 64, 0xd654b792dc28512fu},
+                 {2, 48, 96, 0x25192eabe43a8b7du},
+                 {3, 200, 160, 0xea07bed01b2717adu},
+                 {2024, 350, 302, 0x234c311d833e99efu}};
     int i;
     (void)state;
     for (i = 0; i < US_COUNT(known); i++) {

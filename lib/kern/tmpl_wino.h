@@ -1,0 +1,320 @@
+/*
+ * tmpl_wino.h - the Winograd transforms over the vectors of the including file. Matrices and points: ref_wino.c.
+ *
+ * A tile is done VW lanes at a time. Every (transform, m) is a function of its own, never inlined into another: side by
+ * side they spill. All loops over arrays of vectors are unrolled; what does not fit into the registers between the first
+ * axis and the second goes through the stack, which stays in L1.
+ */
+#define WINO_MAX_T 8
+
+/* ---- one axis: the additions of ref_wino.c in the same order ---- */
+
+static US_INLINE void wino_input_axis(const int m, vf *o, const vf *x) {
+    if (m == 2) {
+        o[0] = v_sub(x[0], x[2]);
+        o[1] = v_add(x[2], x[1]);
+        o[2] = v_sub(x[2], x[1]);
+        o[3] = v_sub(x[3], x[1]);
+    } else if (m == 4) {
+        const vf p = v_set1(0x1.6a09e6p-1f), q = v_set1(0x1.6a09e6p+0f);
+        vf e, d;
+
+        o[0] = v_fnma(v_set1(2.5f), x[2], v_add(x[0], x[4]));
+        e = v_fnma(v_set1(2), x[2], x[4]);
+        d = v_fnma(v_set1(2), x[1], x[3]);
+        o[1] = v_fma(p, d, e);
+        o[2] = v_fnma(p, d, e);
+        e = v_fnma(v_set1(0.5f), x[2], x[4]);
+        d = v_fnma(v_set1(0.5f), x[1], x[3]);
+        o[3] = v_fma(q, d, e);
+        o[4] = v_fnma(q, d, e);
+        o[5] = v_fnma(v_set1(2.5f), x[3], v_add(x[1], x[5]));
+    } else {
+        const vf x24 = v_sub(x[2], x[4]), x64 = v_sub(x[6], x[4]);
+        const vf x13 = v_sub(x[1], x[3]), x53 = v_sub(x[5], x[3]);
+        vf e, d;
+
+        o[0] = v_fnma(v_set1(5.25f), x24, v_sub(x[0], x[6]));
+        e = v_fnma(v_set1(4.25f), x[4], v_add(x[2], x[6]));
+        d = v_fnma(v_set1(4.25f), x[3], v_add(x[1], x[5]));
+        o[1] = v_add(e, d);
+        o[2] = v_sub(e, d);
+        e = v_fma(v_set1(0.25f), x24, x64);
+        d = v_fma(v_set1(0.25f), x13, x53);
+        o[3] = v_fma(v_set1(2), d, e);
+        o[4] = v_fnma(v_set1(2), d, e);
+        e = v_fma(v_set1(0.25f), x64, x24);
+        d = v_fma(v_set1(0.25f), x53, x13);
+        o[5] = v_fma(v_set1(0.5f), d, e);
+        o[6] = v_fnma(v_set1(0.5f), d, e);
+        o[7] = v_fnma(v_set1(5.25f), x53, v_sub(x[7], x[1]));
+    }
+}
+
+static US_INLINE void wino_output_axis(const int m, vf *o, const vf *x) {
+    const vf s1 = v_add(x[1], x[2]), d1 = v_sub(x[1], x[2]);
+
+    if (m == 2) {
+        o[0] = v_add(x[0], s1);
+        o[1] = v_add(x[3], d1);
+    } else {
+        const vf s2 = v_add(x[3], x[4]), d2 = v_sub(x[3], x[4]);
+
+        if (m == 4) {
+            const vf p = v_set1(0x1.6a09e6p-1f), q = v_set1(0x1.6a09e6p+0f);
+
+            o[0] = v_fma(v_set1(2), s1, v_add(x[0], s2));
+            o[1] = v_mul(q, v_add(d1, d2));
+            o[2] = v_fma(v_set1(2), s2, s1);
+            o[3] = v_fma(p, d1, v_fma(v_set1(0x1.6a09e6p+1f), d2, x[5]));
+        } else {
+            const vf s3 = v_add(x[5], x[6]), d3 = v_sub(x[5], x[6]);
+
+            o[0] = v_fma(v_set1(32), s3, v_add(v_add(x[0], s1), s2));
+            o[1] = v_fma(v_set1(16), d3, v_fma(v_set1(2), d2, d1));
+            o[2] = v_fma(v_set1(8), s3, v_fma(v_set1(4), s2, s1));
+            o[3] = v_fma(v_set1(4), d3, v_fma(v_set1(8), d2, d1));
+            o[4] = v_fma(v_set1(2), s3, v_fma(v_set1(16), s2, s1));
+            o[5] = v_fma(v_set1(32), d2, v_add(v_add(x[7], d1), d3));
+        }
+    }
+}
+
+static US_INLINE void wino_gradient_axis(const int m, vf *o, const vf *x) {
+    vf e, d;
+
+    o[0] = x[0];
+    o[m + 1] = x[m - 1];
+    if (m == 2) {
+        o[1] = v_add(x[0], x[1]);
+        o[2] = v_sub(x[0], x[1]);
+    } else if (m == 4) {
+        const vf q = v_set1(0x1.6a09e6p+0f);
+
+        e = v_fma(v_set1(2), x[0], x[2]);
+        d = v_fma(v_set1(0.5f), x[3], x[1]);
+        o[1] = v_fma(q, d, e);
+        o[2] = v_fnma(q, d, e);
+        e = v_fma(v_set1(2), x[2], x[0]);
+        d = v_fma(v_set1(2), x[3], x[1]);
+        o[3] = v_fma(q, d, e);
+        o[4] = v_fnma(q, d, e);
+    } else {
+        e = v_add(v_add(x[0], x[2]), x[4]);
+        d = v_add(v_add(x[1], x[3]), x[5]);
+        o[1] = v_add(e, d);
+        o[2] = v_sub(e, d);
+        e = v_fma(v_set1(16), x[4], v_fma(v_set1(4), x[2], x[0]));
+        d = v_fma(v_set1(16), x[5], v_fma(v_set1(4), x[3], x[1]));
+        o[3] = v_fma(v_set1(2), d, e);
+        o[4] = v_fnma(v_set1(2), d, e);
+        e = v_fma(v_set1(16), x[0], v_fma(v_set1(4), x[2], x[4]));
+        d = v_fma(v_set1(16), x[1], v_fma(v_set1(4), x[3], x[5]));
+        o[5] = v_fma(v_set1(2), e, d);
+        o[6] = v_fms(v_set1(2), e, d);
+    }
+}
+
+static US_INLINE void wino_weights_axis(const int m, vf *o, const vf *x) {
+    vf e, k;
+
+    o[0] = x[0];
+    o[m + 1] = x[2];
+    if (m == 2) {
+        k = v_set1(0.5f);
+        e = v_mul(k, v_add(x[0], x[2]));
+        o[1] = v_fma(k, x[1], e);
+        o[2] = v_fnma(k, x[1], e);
+    } else if (m == 4) {
+        k = v_set1(0x1.e2b7dep-3f); /* sqrt(2) / 6 */
+        e = v_mul(v_set1(-0x1.555556p-2f), v_fma(v_set1(0.5f), x[2], x[0]));
+        o[1] = v_fnma(k, x[1], e);
+        o[2] = v_fma(k, x[1], e);
+        e = v_mul(v_set1(0x1.555556p-3f), v_fma(v_set1(2), x[2], x[0]));
+        o[3] = v_fma(k, x[1], e);
+        o[4] = v_fnma(k, x[1], e);
+    } else {
+        k = v_set1(0x1.c71c72p-3f); /* 2/9 */
+        e = v_mul(v_set1(-0x1.c71c72p-3f), v_add(x[0], x[2]));
+        o[1] = v_fnma(k, x[1], e);
+        o[2] = v_fma(k, x[1], e);
+        k = v_set1(0x1.6c16c2p-6f); /* 1/45 */
+        e = v_mul(v_set1(0x1.6c16c2p-7f), v_fma(v_set1(4), x[2], x[0]));
+        o[3] = v_fma(k, x[1], e);
+        o[4] = v_fnma(k, x[1], e);
+        e = v_mul(k, v_fma(v_set1(4), x[0], x[2]));
+        k = v_set1(0x1.6c16c2p-5f);
+        o[5] = v_fma(k, x[1], e);
+        o[6] = v_fnma(k, x[1], e);
+    }
+}
+
+static US_INLINE void wino_weights_grad_axis(const int m, vf *o, const vf *x) {
+    const vf s1 = v_add(x[1], x[2]), d1 = v_sub(x[1], x[2]);
+
+    if (m == 2) {
+        o[0] = v_fma(v_set1(0.5f), s1, x[0]);
+        o[1] = v_mul(v_set1(0.5f), d1);
+        o[2] = v_fma(v_set1(0.5f), s1, x[3]);
+    } else {
+        const vf s2 = v_add(x[3], x[4]), d2 = v_sub(x[3], x[4]);
+
+        if (m == 4) {
+            o[0] = v_fma(v_set1(0x1.555556p-3f), v_fnma(v_set1(2), s1, s2), x[0]);
+            o[1] = v_mul(v_set1(0x1.e2b7dep-3f), v_sub(d2, d1));
+            o[2] = v_fma(v_set1(0x1.555556p-2f), v_fnma(v_set1(0.5f), s1, s2), x[5]);
+        } else {
+            const vf s3 = v_add(x[5], x[6]), d3 = v_sub(x[5], x[6]), k = v_set1(0x1.6c16c2p-6f);
+
+            o[0] = v_fma(v_set1(0x1.6c16c2p-7f), v_fnma(v_set1(20), s1, v_fma(v_set1(8), s3, s2)), x[0]);
+            o[1] = v_mul(k, v_fnma(v_set1(10), d1, v_fma(v_set1(2), d3, d2)));
+            o[2] = v_fma(k, v_fnma(v_set1(10), s1, v_fma(v_set1(2), s2, s3)), x[7]);
+        }
+    }
+}
+
+/* ---- two axes: a tile in memory to a tile in memory. src(i, j) and dst(i, j) are expressions for their places ---- */
+
+/* clang-format off */
+#define WINO_TILE(axis, m, n_out, n_in, src, dst, finish)                   \
+    vf half[WINO_MAX_T][WINO_MAX_T];                                        \
+    US_UNROLL                                                               \
+    for (int j = 0; j < (n_in); j++) {                                      \
+        vf x[WINO_MAX_T], o[WINO_MAX_T];                                    \
+        US_UNROLL                                                           \
+        for (int i = 0; i < (n_in); i++)                                    \
+            x[i] = v_load(src);                                             \
+        axis(m, o, x);                                                      \
+        US_UNROLL                                                           \
+        for (int i = 0; i < (n_out); i++)                                   \
+            half[i][j] = o[i];                                              \
+    }                                                                       \
+    US_UNROLL                                                               \
+    for (int i = 0; i < (n_out); i++) {                                     \
+        vf o[WINO_MAX_T];                                                   \
+        axis(m, o, half[i]);                                                \
+        US_UNROLL                                                           \
+        for (int j = 0; j < (n_out); j++)                                   \
+            v_store(dst, finish(o[j]));                                     \
+    }
+/* clang-format on */
+
+#define WINO_AS_IS(x) (x)
+#define WINO_BIASED(x) v_add(x, b)
+
+#define WINO_FUNCTIONS(m)                                                                                              \
+    static US_NOINLINE void wino_input_##m(float *v, size_t v_stride, const float *x0, size_t row_stride) {            \
+        for (int l = 0; l < LANES; l += VW) {                                                                          \
+            WINO_TILE(wino_input_axis, m, m + 2, m + 2, x0 + (size_t)i * row_stride + j * LANES + l,                   \
+                      v + (size_t)(i * (m + 2) + j) * v_stride + l, WINO_AS_IS)                                        \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static US_NOINLINE void wino_output_##m(float *y, size_t row_stride, const float *mm, size_t m_stride,             \
+                                            const float *bias) {                                                       \
+        for (int l = 0; l < LANES; l += VW) {                                                                          \
+            const vf b = v_load(bias + l);                                                                             \
+            WINO_TILE(wino_output_axis, m, m, m + 2, mm + (size_t)(i * (m + 2) + j) * m_stride + l,                    \
+                      y + (size_t)i * row_stride + j * LANES + l, WINO_BIASED)                                         \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static US_NOINLINE void wino_gradient_##m(float *d, size_t d_stride, const float *dy, size_t row_stride) {         \
+        for (int l = 0; l < LANES; l += VW) {                                                                          \
+            WINO_TILE(wino_gradient_axis, m, m + 2, m, dy + (size_t)i * row_stride + j * LANES + l,                    \
+                      d + (size_t)(i * (m + 2) + j) * d_stride + l, WINO_AS_IS)                                        \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static US_NOINLINE void wino_weights_##m(float *u, size_t u_stride, const float *w, size_t w_stride) {             \
+        for (int l = 0; l < LANES; l += VW) {                                                                          \
+            WINO_TILE(wino_weights_axis, m, m + 2, 3, w + (size_t)(i * 3 + j) * w_stride + l,                          \
+                      u + (size_t)(i * (m + 2) + j) * u_stride + l, WINO_AS_IS)                                        \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static US_NOINLINE void wino_weights_grad_##m(float *dw, size_t dw_stride, const float *du, size_t du_stride) {    \
+        for (int l = 0; l < LANES; l += VW) {                                                                          \
+            WINO_TILE(wino_weights_grad_axis, m, 3, m + 2, du + (size_t)(i * (m + 2) + j) * du_stride + l,             \
+                      dw + (size_t)(i * 3 + j) * dw_stride + l, WINO_AS_IS)                                            \
+        }                                                                                                              \
+    }
+
+WINO_FUNCTIONS(2)
+WINO_FUNCTIONS(4)
+WINO_FUNCTIONS(6)
+
+/* ---- the entries ---- */
+
+static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t row_stride) {
+    if (m == 2)
+        wino_input_2(v, v_stride, x, row_stride);
+    else if (m == 4)
+        wino_input_4(v, v_stride, x, row_stride);
+    else
+        wino_input_6(v, v_stride, x, row_stride);
+}
+
+static void wino_output_whole(int m, float *y, size_t row_stride, const float *mm, size_t m_stride, const float *bias) {
+    if (m == 2)
+        wino_output_2(y, row_stride, mm, m_stride, bias);
+    else if (m == 4)
+        wino_output_4(y, row_stride, mm, m_stride, bias);
+    else
+        wino_output_6(y, row_stride, mm, m_stride, bias);
+}
+
+/* No bias is a bias of -0, which leaves every value as it is. */
+static void wino_output(int m, float *y, size_t row_stride, int rows, int cols, const float *mm, size_t m_stride,
+                        const float *bias) {
+    static const float nothing[LANES] = {-0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f,
+                                         -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f};
+
+    if (!bias)
+        bias = nothing;
+    if (rows == m && cols == m) {
+        wino_output_whole(m, y, row_stride, mm, m_stride, bias);
+    } else {
+        float tile[6 * 6 * LANES];
+
+        wino_output_whole(m, tile, (size_t)m * LANES, mm, m_stride, bias);
+        for (int i = 0; i < rows; i++)
+            memcpy(y + (size_t)i * row_stride, tile + i * m * LANES, (size_t)cols * LANES * sizeof *y);
+    }
+}
+
+static void wino_gradient_whole(int m, float *d, size_t d_stride, const float *dy, size_t row_stride) {
+    if (m == 2)
+        wino_gradient_2(d, d_stride, dy, row_stride);
+    else if (m == 4)
+        wino_gradient_4(d, d_stride, dy, row_stride);
+    else
+        wino_gradient_6(d, d_stride, dy, row_stride);
+}
+
+static void wino_gradient(int m, float *d, size_t d_stride, const float *dy, size_t row_stride, int rows, int cols) {
+    if (rows == m && cols == m) {
+        wino_gradient_whole(m, d, d_stride, dy, row_stride);
+    } else {
+        float tile[6 * 6 * LANES];
+
+        memset(tile, 0, (size_t)(m * m) * LANES * sizeof *tile);
+        for (int i = 0; i < rows; i++)
+            memcpy(tile + i * m * LANES, dy + (size_t)i * row_stride, (size_t)cols * LANES * sizeof *tile);
+        wino_gradient_whole(m, d, d_stride, tile, (size_t)m * LANES);
+    }
+}
+
+static void wino_weights(int m, float *u, size_t u_stride, const float *w, size_t w_stride) {
+    if (m == 2)
+        wino_weights_2(u, u_stride, w, w_stride);
+    else if (m == 4)
+        wino_weights_4(u, u_stride, w, w_stride);
+    else
+        wino_weights_6(u, u_stride, w, w_stride);
+}
+
+static void wino_weights_grad(int m, float *dw, size_t dw_stride, const float *du, size_t du_stride) {
+    if (m == 2)
+        wino_weights_grad_2(dw, dw_stride, du, du_stride);
+    else if (m == 4)
+        wino_weights_grad_4(dw, dw_stride, du, du_stride);
+    else
+        wino_weights_grad_6(dw, dw_stride, du, du_stride);
+}
