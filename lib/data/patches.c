@@ -21,6 +21,7 @@ struct us_patches {
     int64_t count, patch_h, patch_w;
     int channels;
     size_t size;
+    double logs[256]; /* log(k / 255), k >= 1 */
 };
 
 /* ---- Building ---- */
@@ -130,7 +131,7 @@ static int fill(us_patches *patches, const us_dataset *dataset, const struct us_
 int us_patches_create(us_patches **out, const us_dataset *dataset, const struct us_prep *prep, int64_t patch_h,
                       int64_t patch_w) {
     us_patches *patches;
-    int error = us_prep_check(prep);
+    int error = us_prep_check(prep), k;
     *out = NULL;
     if (error)
         return error;
@@ -146,6 +147,8 @@ int us_patches_create(us_patches **out, const us_dataset *dataset, const struct 
     patches->patch_h = patch_h;
     patches->patch_w = patch_w;
     patches->channels = us_prep_channels(prep);
+    for (k = 1; k < 256; k++)
+        patches->logs[k] = us_log(k / 255.0);
     error = fill(patches, dataset, prep);
     if (error) {
         us_patches_destroy(patches);
@@ -177,11 +180,14 @@ static void field_pixel(const struct plane_set *set, uint32_t n, int64_t *y, int
     *x = column;
 }
 
-/* Where pixel (i, j) of the patch is found: offset + i * step_i + j * step_j. Inside the image for i in [i0, i1), j in
- * [j0, j1). */
+/*
+ * What a patch takes from an image, row of the image by row: for m in [m0, m1) (rows) and n in [n0, n1) (along a row)
+ * pixel from + m * from_m + n * from_n of the image goes to m * to_m + n * to_n of the patch. A turned patch is written
+ * with strides, but always read along rows.
+ */
 struct cut {
-    int64_t offset, step_i, step_j;
-    int64_t i0, i1, j0, j1;
+    int64_t from, from_m, from_n, to_m, to_n;
+    int64_t m0, m1, n0, n1;
 };
 
 /* The part of [0, n) for which base + sign * k lies in [0, size). */
@@ -192,9 +198,10 @@ static void visible(int64_t base, int sign, int64_t n, int64_t size, int64_t *fi
 }
 
 /*
- * flip_v, flip_h and a turn by turns quarters (counterclockwise, after the flips) of the h x w patch at (top, left).
- * Along i and along j one of the image's coordinates runs upwards or downwards: turns 0: y = i, x = j;   1: y = j, x =
- * w-1-i;   2: y = h-1-i, x = w-1-j;   3: y = h-1-j, x = i   (before the flips)
+ * The h x w patch at (top, left), flipped, then turned counterclockwise by so many quarters. Pixel (i, j) of the turned
+ * patch is, before the flips,
+ *     no turn: row i, column j;                   one: row j, column w - 1 - i;
+ *     two: row h - 1 - i, column w - 1 - j;       three: row h - 1 - j, column i.
  */
 static void make_cut(struct cut *cut, const struct us_image *image, int64_t top, int64_t left, int64_t h, int64_t w,
                      int flip_h, int flip_v, int turns) {
@@ -207,28 +214,25 @@ static void make_cut(struct cut *cut, const struct us_image *image, int64_t top,
     sign_x = back ? -1 : 1;
     y = down ? top + h - 1 : top;
     x = back ? left + w - 1 : left;
-    cut->offset = y * image->width + x;
-    if (turns & 1) {
-        cut->step_i = sign_x;
-        cut->step_j = sign_y * image->width;
-        visible(x, sign_x, h, image->width, &cut->i0, &cut->i1);
-        visible(y, sign_y, w, image->height, &cut->j0, &cut->j1);
-    } else {
-        cut->step_i = sign_y * image->width;
-        cut->step_j = sign_x;
-        visible(y, sign_y, h, image->height, &cut->i0, &cut->i1);
-        visible(x, sign_x, w, image->width, &cut->j0, &cut->j1);
-    }
+    cut->from = y * image->width + x;
+    cut->from_m = sign_y * image->width;
+    cut->from_n = sign_x;
+    cut->to_m = turns & 1 ? 1 : w; /* a turned patch is square */
+    cut->to_n = turns & 1 ? w : 1;
+    visible(y, sign_y, h, image->height, &cut->m0, &cut->m1);
+    visible(x, sign_x, w, image->width, &cut->n0, &cut->n1);
 }
 
-static void copy_bytes(const struct cut *cut, const uint8_t *plane, int64_t h, int64_t w, uint8_t *out) {
-    int64_t i, j;
-    memset(out, 0, (size_t)(h * w));
-    for (i = cut->i0; i < cut->i1; i++) {
-        int64_t from = cut->offset + i * cut->step_i;
-        uint8_t *to = out + i * w;
-        for (j = cut->j0; j < cut->j1; j++)
-            to[j] = plane[from + j * cut->step_j];
+static void copy_bytes(const struct cut *cut, const uint8_t *plane, int64_t area, uint8_t *out) {
+    int64_t m, n;
+    memset(out, 0, (size_t)area);
+    for (m = cut->m0; m < cut->m1; m++) {
+        int64_t from = cut->from + m * cut->from_m, to = m * cut->to_m;
+        if (cut->from_n == 1 && cut->to_n == 1)
+            memcpy(out + to + cut->n0, plane + from + cut->n0, (size_t)(cut->n1 - cut->n0));
+        else
+            for (n = cut->n0; n < cut->n1; n++)
+                out[to + n * cut->to_n] = plane[from + n * cut->from_n];
     }
 }
 
@@ -249,28 +253,28 @@ static float tone_at(const struct tone *t, float x) {
     return x * t->scale + t->shift;
 }
 
-static void copy_through_table(const struct cut *cut, const uint8_t *plane, int64_t h, int64_t w,
-                               const float table[256], float *out) {
-    int64_t i, j;
-    memset(out, 0, (size_t)(h * w) * sizeof(float));
-    for (i = cut->i0; i < cut->i1; i++) {
-        int64_t from = cut->offset + i * cut->step_i;
-        float *to = out + i * w;
-        for (j = cut->j0; j < cut->j1; j++)
-            to[j] = table[plane[from + j * cut->step_j]];
+static void copy_through_table(const struct cut *cut, const uint8_t *plane, int64_t area, const float table[256],
+                               float *out) {
+    int64_t m, n;
+    memset(out, 0, (size_t)area * sizeof(float));
+    for (m = cut->m0; m < cut->m1; m++) {
+        int64_t from = cut->from + m * cut->from_m, to = m * cut->to_m;
+        for (n = cut->n0; n < cut->n1; n++)
+            out[to + n * cut->to_n] = table[plane[from + n * cut->from_n]];
     }
 }
 
-static void copy_floats(const struct cut *cut, const float *plane, int64_t h, int64_t w, const struct tone *tone,
-                        float *out) {
-    int64_t i, j;
-    int plain = !tone->curve && tone->scale == 1.0f && tone->shift == 0.0f;
-    memset(out, 0, (size_t)(h * w) * sizeof(float));
-    for (i = cut->i0; i < cut->i1; i++) {
-        int64_t from = cut->offset + i * cut->step_i;
-        float *to = out + i * w;
-        for (j = cut->j0; j < cut->j1; j++)
-            to[j] = plain ? plane[from + j * cut->step_j] : tone_at(tone, plane[from + j * cut->step_j]);
+static void copy_floats(const struct cut *cut, const float *plane, int64_t area, const struct tone *tone, float *out) {
+    int64_t m, n;
+    memset(out, 0, (size_t)area * sizeof(float));
+    for (m = cut->m0; m < cut->m1; m++) {
+        int64_t from = cut->from + m * cut->from_m, to = m * cut->to_m;
+        if (!tone->curve)
+            for (n = cut->n0; n < cut->n1; n++)
+                out[to + n * cut->to_n] = plane[from + n * cut->from_n] * tone->scale + tone->shift;
+        else
+            for (n = cut->n0; n < cut->n1; n++)
+                out[to + n * cut->to_n] = tone_at(tone, plane[from + n * cut->from_n]);
     }
 }
 
@@ -286,7 +290,8 @@ void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose p
     const struct plane_set *set = &patches->sets[us_rng_below(&rng, (uint64_t)patches->count)];
     const struct us_image *image = &set->sample->image;
     int64_t h = patches->patch_h, w = patches->patch_w, y, column, k;
-    size_t plane = (size_t)image->height * (size_t)image->width, area = (size_t)(h * w);
+    size_t plane = (size_t)image->height * (size_t)image->width;
+    int64_t area = h * w;
     float curve[256], table[256];
     struct tone tone = {NULL, 1.0f, 0.0f};
     int flip_h = 0, flip_v = 0, turns = 0, c;
@@ -304,8 +309,9 @@ void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose p
         brightness = amplitude(&rng, augment->brightness);
         if (gamma != 0) {
             double power = us_exp(gamma);
-            for (k = 0; k < 256; k++)
-                curve[k] = (float)us_pow((double)k / 255.0, power);
+            curve[0] = 0.0f;
+            for (k = 1; k < 256; k++)
+                curve[k] = (float)us_exp(power * patches->logs[k]);
             tone.curve = curve;
         }
         tone.scale = (float)(1.0 + contrast);
@@ -317,10 +323,10 @@ void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose p
             table[k] = tone_at(&tone, (float)k / 255.0f);
     for (c = 0; c < patches->channels; c++)
         if (set->bytes)
-            copy_through_table(&cut, set->bytes + (size_t)c * plane, h, w, table, x + (size_t)c * area);
+            copy_through_table(&cut, set->bytes + (size_t)c * plane, area, table, x + c * area);
         else
-            copy_floats(&cut, set->floats + (size_t)c * plane, h, w, &tone, x + (size_t)c * area);
-    copy_bytes(&cut, set->sample->label, h, w, label);
+            copy_floats(&cut, set->floats + (size_t)c * plane, area, &tone, x + c * area);
+    copy_bytes(&cut, set->sample->label, area, label);
     if (mask)
-        copy_bytes(&cut, set->sample->mask, h, w, mask);
+        copy_bytes(&cut, set->sample->mask, area, mask);
 }

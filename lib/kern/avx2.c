@@ -60,9 +60,13 @@ static US_INLINE vf v_abs(vf a) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
 }
 
-/* a * b + c and a * b - c, one rounding. */
+/* a * b + c, c - a * b and a * b - c, one rounding. */
 static US_INLINE vf v_fma(vf a, vf b, vf c) {
     return _mm256_fmadd_ps(a, b, c);
+}
+
+static US_INLINE vf v_fnma(vf a, vf b, vf c) {
+    return _mm256_fnmadd_ps(a, b, c);
 }
 
 static US_INLINE vf v_fms(vf a, vf b, vf c) {
@@ -123,4 +127,5 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 
 #include "kern/tmpl_conv.h"
 #include "kern/tmpl_rows.h"
+#include "kern/tmpl_wino.h"
 #include "kern/tmpl_level.h"

@@ -12,12 +12,14 @@
 
 #ifdef US_REFERENCE_FMA
 #define US_LEVEL us_level_reference_fma
+#define US_WINO us_wino_reference_fma
 #define US_LEVEL_NAME "reference+fma"
 #ifndef __FMA__
 #error "the level reference+fma needs -mfma"
 #endif
 #else
 #define US_LEVEL us_level_reference
+#define US_WINO us_wino_reference
 #define US_LEVEL_NAME "reference"
 #endif
 
@@ -351,7 +353,7 @@ static void sgd(float *p, const float *g, float *m, size_t n, const struct us_op
 }
 
 int US_LEVEL(struct us_kernels *k) {
-    if (us_contracted())
+    if (us_contracted() || US_WINO(k))
         return -1;
     k->name = US_LEVEL_NAME;
     k->conv = conv;

@@ -17,6 +17,11 @@ int US_LEVEL(struct us_kernels *k) {
     k->name = US_LEVEL_NAME;
     k->conv = conv;
     k->conv_bwdw = conv_bwdw;
+    k->wino_input = wino_input;
+    k->wino_output = wino_output;
+    k->wino_gradient = wino_gradient;
+    k->wino_weights = wino_weights;
+    k->wino_weights_grad = wino_weights_grad;
     k->affine_act = affine_act;
     k->act_grad = act_grad;
     k->pool = pool;

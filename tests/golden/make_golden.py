@@ -35,11 +35,11 @@ def cases():
         for act in ("none", "relu"):
             c[f"l4_{fusion}_{act}"] = dict(L4, fusion=fusion, activation=act, in_channels=3 if fusion == "star" else 1,
                                            lr=0.02 if fusion == "star" else 0.05)
-    c["article"] = dict(levels=4, h=48, w=48, narrow=0.5, fusion="star", in_channels=3, lr=0.003)
+    c["article"] = dict(levels=4, h=32, w=32, narrow=0.5, fusion="star", in_channels=3, lr=0.003, steps=2)
     c["odd_widths"] = dict(SMALL, narrow=0.235, channel_multiplier=0.5, activation="relu", in_channels=3, w=21)
-    c["wide_l2"] = dict(levels=2, narrow=0.55, h=40, w=36, fusion="concat", in_channels=5, activation="silu")
+    c["wide_l2"] = dict(levels=2, narrow=0.55, h=24, w=22, fusion="concat", in_channels=5, activation="silu", steps=3)
     c["levels2_one_image"] = dict(SMALL, levels=2, n=1, fusion="sum", activation="silu")
-    c["levels5"] = dict(levels=5, narrow=0.03125, h=48, w=40, activation="silu", in_channels=2)
+    c["levels5"] = dict(steps=3, levels=5, narrow=0.03125, h=48, w=40, activation="silu", in_channels=2)
     c["odd_size"] = dict(SMALL, h=21, w=19, fusion="concat", activation="gelu")
     c["norm_instance"] = dict(SMALL, norm="instance", fusion="sum", activation="relu")
     c["norm_instance_star"] = dict(SMALL, norm="instance", in_channels=3)

@@ -65,13 +65,15 @@ struct check_function {
     int cases;
 };
 
-extern const struct check_function check_conv_functions[], check_row_functions[];
+extern const struct check_function check_conv_functions[], check_row_functions[], check_wino_functions[];
 void check_scalar(void);
+void check_wino(void);
 
 /* Benchmarks. `peak` is the fma peak of the level's vectors in flop/s, measured in this process. */
 double check_seconds(void);
 void check_bench_conv(const struct us_kernels *k, double peak);
 void check_bench_rows(const struct us_kernels *k);
+void check_bench_wino(const struct us_kernels *k);
 
 /* The best of many runs of `call` in about 60 ms, in seconds. */
 double check_best(void (*call)(void *), void *user);

@@ -436,11 +436,12 @@ static void bench(void) {
 #endif
         check_bench_conv(k, peak);
         check_bench_rows(k);
+        check_bench_wino(k);
     }
 }
 
 int main(int argc, char **argv) {
-    const struct check_function *const lists[] = {check_conv_functions, check_row_functions};
+    const struct check_function *const lists[] = {check_conv_functions, check_row_functions, check_wino_functions};
     const char *only = NULL;
     int benchmark = 0;
 
@@ -467,6 +468,7 @@ int main(int argc, char **argv) {
     if (!only) {
         self_test(check_row_functions);
         check_scalar();
+        check_wino();
     }
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         for (const struct check_function *f = lists[i]; f->name; f++)

@@ -1,0 +1,142 @@
+#!/bin/sh
+# Sets up and runs the tests. Usage: sh tests/run.sh [--full | --release]
+#
+#   (default)   gcc and clang builds with warnings as errors, every suite at the best and at lower instruction sets, the
+#               address and undefined-behaviour sanitizers
+#   --full      the above, the slow suites, thread and memory sanitizers, valgrind, the header in C++
+#   --release   the above, whole trainings at full size compared bit by bit, longer fuzzing
+#
+# What is missing is installed with apt-get when run as root; otherwise the one line to run is printed.
+set -eu
+
+cd "$(dirname "$0")/.."
+level=ci
+case "${1:-}" in
+'') ;;
+--full) level=full ;;
+--release) level=release ;;
+*)
+    sed -n '2,9s/^# \{0,1\}//p' tests/run.sh
+    [ "$1" = --help ] || exit 2
+    exit 0
+    ;;
+esac
+
+# ---- Set-up ----
+
+packages='gcc g++ clang meson ninja-build pkg-config binutils python3 libcmocka-dev libstb-dev libpng-dev zlib1g-dev libtiff-dev libsimde-dev'
+[ "$level" = ci ] || packages="$packages valgrind"
+
+missing=
+for package in $packages; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "Installing:$missing"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } \
+            >/tmp/unetstar-apt.$$ 2>&1 || {
+            cat /tmp/unetstar-apt.$$
+            exit 1
+        }
+        rm -f /tmp/unetstar-apt.$$
+    else
+        echo "These packages are missing. Install them and run this again:"
+        echo "    sudo apt-get install$missing"
+        exit 1
+    fi
+fi
+
+# ---- Runs ----
+
+passed=0
+failed=0
+skipped=0
+broken=
+
+# Adds the totals of a meson test log.
+count() {
+    for word in Ok Fail Skipped Timeout 'Unexpected Pass' 'Expected Fail'; do
+        n=$(sed -n "s/^$word: *\([0-9]*\).*/\1/p" "$1" | tail -n 1)
+        n=${n:-0}
+        case $word in
+        Ok | 'Expected Fail') passed=$((passed + n)) ;;
+        Skipped) skipped=$((skipped + n)) ;;
+        *) failed=$((failed + n)) ;;
+        esac
+    done
+}
+
+# build NAME [meson options]: configures once, builds always. A failure counts as one failed test.
+build() {
+    name=$1
+    shift
+    echo
+    echo "== $name: build =="
+    if [ ! -f "build/$name/build.ninja" ]; then
+        rm -rf "build/$name"
+        meson setup "build/$name" --werror "$@" >"build/$name.setup.log" 2>&1 || {
+            tail -n 30 "build/$name.setup.log"
+            failed=$((failed + 1))
+            broken="$broken $name"
+            return 1
+        }
+    fi
+    ninja -C "build/$name" >"build/$name.build.log" 2>&1 || {
+        grep -E -A 5 'error|FAILED' "build/$name.build.log" | head -n 60
+        failed=$((failed + 1))
+        broken="$broken $name"
+        return 1
+    }
+}
+
+# check NAME LABEL [meson test arguments]
+check() {
+    name=$1
+    label=$2
+    shift 2
+    echo "== $name: $label =="
+    log="build/$name.$(echo "$label" | tr ' /+' '___').log"
+    if meson test -C "build/$name" --no-rebuild --print-errorlogs "$@" >"$log" 2>&1; then
+        sed -n 's/^ *[0-9]*\/[0-9]* \(.*\)$/  \1/p' "$log"
+    else
+        cat "$log"
+        broken="$broken $name/$label"
+    fi
+    count "$log"
+}
+
+mkdir -p build
+start=$(date +%s)
+
+if build gcc; then
+    check gcc 'all suites'
+    check gcc 'reference with fma' --setup reference_fma --suite unit --suite grad --suite golden --suite api
+    grep -q -w avx512f /proc/cpuinfo 2>/dev/null && check gcc 'avx2' --setup avx2 --suite unit --suite grad --suite golden --suite api
+fi
+if CC=clang build clang; then
+    check clang 'kernels, golden files, interface' --suite kern --suite unit --suite golden --suite grad --suite headers
+fi
+if CC=gcc build sanitize --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Ddefault_library=static; then
+    check sanitize 'address and undefined behaviour' --suite unit --suite golden --suite api --suite fuzz --suite programs --timeout-multiplier 4
+fi
+
+if [ "$level" != ci ]; then
+    check gcc 'slow suites' --setup full --suite slow
+    if CC=clang build thread --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Ddefault_library=static -Dexamples=disabled; then
+        check thread 'thread sanitizer' --suite api --timeout-multiplier 10
+    fi
+    if build valgrind --buildtype=debugoptimized -Disa=avx2 -Dexamples=disabled; then
+        check valgrind 'valgrind' --suite unit --wrap 'valgrind --error-exitcode=9 --leak-check=full -q' --timeout-multiplier 30
+    fi
+fi
+if [ "$level" = release ]; then
+    UNETSTAR_TEST_RELEASE=1 check gcc 'whole trainings at full size' --setup full --suite slow --timeout-multiplier 20
+    UNETSTAR_FUZZ_ROUNDS=2000000 check gcc 'long fuzzing' --suite fuzz --timeout-multiplier 60
+fi
+
+echo
+echo "Time: $(($(date +%s) - start)) s. Logs: build/*.log."
+[ -z "$broken" ] || echo "Not passed:$broken"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
