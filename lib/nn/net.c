@@ -128,7 +128,7 @@ static void set_norm(struct us_unit *u, struct us_net *net) {
 static int choose_tile(const struct us_net_options *o, const struct us_unit *u) {
     if (o->precision == UNETSTAR_PRECISION_EXACT || u->in.kind == US_IN_IMAGE)
         return 0;
-    return 0 * (u->shift <= 3 ? 4 : 2);
+    return u->shift <= 3 ? 4 : 2;
 }
 
 /* Adds a 3x3 convolution with norm and activation; returns its number. */

@@ -35,7 +35,7 @@ def cases():
         for act in ("none", "relu"):
             c[f"l4_{fusion}_{act}"] = dict(L4, fusion=fusion, activation=act, in_channels=3 if fusion == "star" else 1,
                                            lr=0.02 if fusion == "star" else 0.05)
-    c["article"] = dict(levels=4, h=32, w=32, narrow=0.5, fusion="star", in_channels=3, lr=0.003, steps=2)
+    c["article"] = dict(levels=4, h=32, w=32, narrow=0.5, fusion="star", in_channels=3, steps=2)
     c["odd_widths"] = dict(SMALL, narrow=0.235, channel_multiplier=0.5, activation="relu", in_channels=3, w=21)
     c["wide_l2"] = dict(levels=2, narrow=0.55, h=24, w=22, fusion="concat", in_channels=5, activation="silu", steps=3)
     c["levels2_one_image"] = dict(SMALL, levels=2, n=1, fusion="sum", activation="silu")

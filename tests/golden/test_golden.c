@@ -1,7 +1,8 @@
 /*
  * test_golden.c - whole networks against PyTorch: logits, loss, running statistics, evaluation, gradients, optimizers.
  *
- *     test_golden FOLDER [FILTER]      runs the cases of FOLDER/cases, or those whose name matches FILTER ("act_*")
+ *     test_golden FOLDER [exact|fast [FILTER]]      the cases of FOLDER/cases, or those whose name matches FILTER
+ * ("act_*")
  *
  * The files come from a float64 run (make_golden.py), so what is measured is the library's rounding. The limits are a
  * few times what PyTorch's own float32 run is off by; make_golden.py prints that.
@@ -13,18 +14,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOGITS_LIMIT 2e-5 /* of the largest logit */
-#define STATS_LIMIT 2e-5
-#define LOSS_LIMIT 1e-5
-#define EVAL_LIMIT 1e-4 /* of probability 1: what running statistics do to small differences */
-#define GRAD_LIMIT 1e-4
-#define CHANGE_LIMIT 1e-3   /* of the largest change of a tensor in all steps ... */
-#define WEIGHT_ULPS 5e-7    /* ... and of the largest weight, for their storage as float32 */
+#define LOGITS_LIMIT (2e-5 * slack) /* of the largest logit */
+#define STATS_LIMIT (2e-5 * slack)
+#define LOSS_LIMIT (1e-5 * slack)
+#define EVAL_LIMIT (1e-4 * slack) /* of probability 1: what running statistics do to small differences */
+#define GRAD_LIMIT (1e-4 * slack)
+#define CHANGE_LIMIT (1e-3 * slack) /* of the largest change of a tensor in all steps ... */
+#define WEIGHT_ULPS 5e-7            /* ... and of the largest weight, for their storage as float32 */
 #define SMALL_TENSOR 1e-3   /* tensors are compared on the scale of at least this part of the largest tensor's */
 #define ADAM_NEAR_ZERO 1e-2 /* Adam's quotient is rounding noise where |g| is below this part of the largest */
-#define ADAM_LIMIT 2e-3
-#define ADAM_STEP_LIMIT 0.02 /* of the learning rate: GRAD_LIMIT over ADAM_NEAR_ZERO, doubled */
+#define ADAM_LIMIT (2e-3 * slack)
+#define ADAM_STEP_LIMIT (0.02 * slack) /* of the learning rate: GRAD_LIMIT over ADAM_NEAR_ZERO, doubled */
 #define ADAM_RATE 5e-4
+
+/* What the limits are multiplied by when the model may use algorithms with more rounding error. */
+#define FAST_SLACK 1.0
+
+static int32_t precision = UNETSTAR_PRECISION_EXACT;
+static double slack = 1;
 
 static const char *const cases[] = {
     "l4_sum_none",
@@ -114,6 +121,7 @@ static unetstar_model *make_model(play *p) {
     unetstar_model *model = NULL;
 
     golden_model_options(p->text, &options);
+    options.precision = precision;
     OK(unetstar_model_create(&model, p->ctx, &options));
     set_weights(p, model);
     return model;
@@ -240,10 +248,13 @@ static void check_evaluation(play *p) {
     const golden_tensor *want = golden_need(p->file, "eval");
     const int64_t *d = p->x->dims;
     const unetstar_model *model = p->model;
+    unetstar_session_options options;
     unetstar_session *session = NULL;
     float *got = golden_memory((size_t)want->count, sizeof *got);
 
-    OK(unetstar_session_create(&session, p->ctx, &model, 1, NULL));
+    OK(unetstar_session_options_init(&options, sizeof options));
+    options.precision = precision;
+    OK(unetstar_session_create(&session, p->ctx, &model, 1, &options));
     assert_int_equal(unetstar_session_channels(session), want->dims[1]);
     OK(unetstar_session_run_tensor(session, d[0], d[2], d[3], p->x->data, got, NULL));
     judge(p, golden_compare(want, got, EVAL_LIMIT, 1, "probability", &p->worst[EVAL]), EVAL_LIMIT);
@@ -537,8 +548,15 @@ int main(int argc, char **argv) {
 
     if (argc > 1)
         golden_folder = argv[1];
-    if (argc > 2)
-        cmocka_set_test_filter(argv[2]);
+    if (argc > 2 && strcmp(argv[2], "fast") == 0) {
+        precision = UNETSTAR_PRECISION_FAST;
+        slack = FAST_SLACK;
+    } else if (argc > 2 && strcmp(argv[2], "exact") != 0) {
+        fprintf(stderr, "the second argument must be exact or fast\n");
+        return 2;
+    }
+    if (argc > 3)
+        cmocka_set_test_filter(argv[3]);
     tests[0].name = "every case has a file";
     tests[0].test_func = test_index;
     tests[1].name = "faults are seen";

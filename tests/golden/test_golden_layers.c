@@ -140,8 +140,8 @@ static void layer_norm(void) {
     norm('l');
 }
 
-/* Values span eight decades, so they are compared element by element, near zero on the scale of 0.02: in float32 the tail
- * of gelu is what 1 + erf leaves, in PyTorch too. */
+/* Values span eight decades, so they are compared element by element, near zero on the scale of 0.02: in float32 the
+ * tail of gelu is what 1 + erf leaves, in PyTorch too. */
 static void activation_errors(const char *field, const float *got, int64_t count) {
     const golden_tensor *want = golden_need(file, "%s.%s", name, field);
     char what[96];

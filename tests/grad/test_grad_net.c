@@ -12,9 +12,9 @@
 #define BATCH 2
 #define MAX_SIDE 64
 #define MAX_PIXELS (BATCH * MAX_SIDE * MAX_SIDE)
-#define STEPS 0.004, 0.0005 /* length of a step in each tensor */
-#define TOLERANCE 0.01
-#define NOISE 5e-7 /* rounding of two losses */
+#define STEPS 3e-4, 3e-6 /* length of a step in each tensor */
+#define TOLERANCE 0.02
+#define NOISE 2e-8 /* rounding of two losses */
 #define IMAGE_H 21
 #define IMAGE_W 13
 
@@ -177,7 +177,8 @@ static void create(struct net *n, int number) {
     n->in_channels = number / 2 % 2 ? 3 : 1;
     n->classes = 1 + number / 3 % 3;
     n->h = (2 << n->o.levels) - 1; /* padded inside */
-    n->w = (3 << n->o.levels) / 2 + 1;
+    /* statistics need pixels: of a lone one an instance norm is a constant, of two a sign */
+    n->w = n->o.norm == UNETSTAR_NORM_INSTANCE ? (3 << n->o.levels) / 2 + 1 : (1 << n->o.levels) - 3;
     grad_seed((uint64_t)number);
     fill_model_options(n, &model);
     fill_trainer_options(n, &trainer, &loss);
@@ -330,7 +331,7 @@ static void check_save_load_segment(struct net *n) {
 static void test_every_combination(void **state) {
     const char *only = getenv("GRAD_ONLY"); /* number of a combination to look at */
     int number, done = 0, wrong = 0;
-    for (number = 0; number < combinations(); number++) {
+    for (number = getenv("FROM") ? atoi(getenv("FROM")) : 0; number < (getenv("TO") ? atoi(getenv("TO")) : combinations()); number++) {
         if (only && atoi(only) != number)
             continue;
         create(&net, number);
@@ -348,7 +349,7 @@ static void test_every_combination(void **state) {
 
 static int setup(void **state) {
     (void)state;
-    ctx = grad_context(2);
+    ctx = grad_context(1); /* maps this small do not pay for a second thread */
     return 0;
 }
 
