@@ -264,8 +264,11 @@ static int stop_training(struct watch *watch, struct problem *problem) {
     bar_clear(&watch->bar);
     if (save_checkpoint(run, problem))
         return EXIT_FAILED;
-    fprintf(stderr, "Stopped after step %lld of epoch %lld; saved in %s.\n", watch->last_step, watch->last_epoch,
-            run->checkpoint_path);
+    if (watch->last_epoch)
+        fprintf(stderr, "Stopped after step %lld of epoch %lld; saved in %s.\n", watch->last_step, watch->last_epoch,
+                run->checkpoint_path);
+    else
+        fprintf(stderr, "Stopped before the next step; saved in %s.\n", run->checkpoint_path);
     print_resume_command(run);
     return EXIT_INTERRUPTED;
 }

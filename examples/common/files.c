@@ -230,7 +230,12 @@ void outfile_abandon(struct outfile *file) {
 int outfile_commit(struct outfile *file, struct problem *problem) {
     int error = 0, closed;
     errno = 0;
-    if (ferror(file->stream) || fflush(file->stream) || fsync(fileno(file->stream)))
+    if (ferror(file->stream)) { /* the reason is forgotten by now; another write to the lost file tells it again */
+        clearerr(file->stream);
+        fputc(0, file->stream);
+        fflush(file->stream);
+        error = errno ? errno : EIO;
+    } else if (fflush(file->stream) || fsync(fileno(file->stream)))
         error = errno ? errno : EIO;
     closed = fclose(file->stream);
     file->stream = NULL;

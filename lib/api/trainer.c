@@ -162,7 +162,7 @@ int unetstar_trainer_forward(unetstar_trainer *trainer, int64_t n, const float *
         return us_fail(UNETSTAR_ESHAPE, "a batch of %lld was given, the trainer is planned for 1 to %d", (long long)n,
                        trainer->trainer->options.batch_size);
     us_fp_enter();
-    code = us_training_forward(trainer->trainer->pass, &trainer->model->params, (int)n, x,
+    code = us_training_forward(trainer->trainer->pass, &trainer->model->params, (int)n, x, trainer->trainer->options.seed,
                                (uint64_t)trainer->trainer->state.total_steps);
     us_model_touch(trainer->model);
     us_fp_leave();

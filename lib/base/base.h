@@ -122,7 +122,7 @@ int us_parallel(us_context *ctx, const us_cancel *cancel, us_task_fn fn, void *a
 /* Most workers us_parallel can use: scratch is planned for so many. */
 int us_workers(const us_context *ctx);
 
-us_pool *us_pool_create(us_context *ctx, int n_threads); /* NULL with the error set */
+int us_pool_create(us_pool **out, us_context *ctx, int n_threads); /* ENOMEM, ESTATE */
 void us_pool_destroy(us_context *ctx, us_pool *pool);
 int us_pool_run(us_pool *pool, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n); /* 1: busy, nothing done */
 

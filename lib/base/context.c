@@ -70,10 +70,10 @@ int us_context_create(us_context **out, const unetstar_context_options *o) {
                                            "bits; build it with -ffp-contract=off");
     }
     if (ctx->n_threads > 1 && !ctx->run) {
-        ctx->pool = us_pool_create(ctx, ctx->n_threads);
-        if (!ctx->pool) {
+        const int code = us_pool_create(&ctx->pool, ctx, ctx->n_threads);
+        if (code) {
             us_context_unref(ctx);
-            return us_fail(UNETSTAR_ESTATE, "%d worker threads could not be started", o->n_threads);
+            return code;
         }
     }
     *out = ctx;

@@ -92,13 +92,14 @@ static void post_job(us_pool *pool) {
     pthread_mutex_unlock(&pool->lock);
 }
 
-us_pool *us_pool_create(us_context *ctx, int n_threads) {
+int us_pool_create(us_pool **out, us_context *ctx, int n_threads) {
     size_t size = sizeof(us_pool) + sizeof(struct worker) * (size_t)(n_threads - 1);
     us_pool *pool = (us_pool *)us_alloc_zero(ctx, size);
     pthread_attr_t attributes;
     int i;
+    *out = NULL;
     if (!pool)
-        return NULL;
+        return UNETSTAR_ENOMEM;
     pool->n_threads = n_threads;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
@@ -123,10 +124,10 @@ us_pool *us_pool_create(us_context *ctx, int n_threads) {
     pthread_attr_destroy(&attributes);
     if (pool->n_started < n_threads - 1) {
         us_pool_destroy(ctx, pool);
-        us_fail(UNETSTAR_ESTATE, "worker thread %d could not be started", i);
-        return NULL;
+        return us_fail(UNETSTAR_ESTATE, "worker thread %d of %d could not be started", i, n_threads - 1);
     }
-    return pool;
+    *out = pool;
+    return 0;
 }
 
 void us_pool_destroy(us_context *ctx, us_pool *pool) {

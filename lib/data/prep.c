@@ -252,9 +252,9 @@ static int take_value(const char **text, const char *name, const char **value, s
 }
 
 static int take_integer(const char **text, const char *name, int32_t *out) {
-    const char *value;
-    size_t size;
-    int64_t number;
+    const char *value = "";
+    size_t size = 0;
+    int64_t number = 0;
     if (take_value(text, name, &value, &size))
         return UNETSTAR_EFORMAT;
     if (us_integer_parse(value, size, &number) || number < 0 || number > 1000)
@@ -264,9 +264,9 @@ static int take_integer(const char **text, const char *name, int32_t *out) {
 }
 
 static int take_float(const char **text, const char *name, float *out) {
-    const char *value;
-    size_t size;
-    double number;
+    const char *value = "";
+    size_t size = 0;
+    double number = 0;
     if (take_value(text, name, &value, &size))
         return UNETSTAR_EFORMAT;
     if (us_number_parse(value, size, &number) || !(number >= 0 && number <= 1e6))
@@ -276,8 +276,8 @@ static int take_float(const char **text, const char *name, float *out) {
 }
 
 static int take_color(const char **text, int32_t *out) {
-    const char *value;
-    size_t size;
+    const char *value = "";
+    size_t size = 0;
     int i;
     if (take_value(text, "color", &value, &size))
         return UNETSTAR_EFORMAT;

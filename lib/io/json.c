@@ -219,7 +219,7 @@ static int hex4(struct us_json *json, uint32_t *code) {
 
 /* Behind \u: one code unit, or the two of a surrogate pair. */
 static int unicode_escape(struct us_json *json, uint32_t *code) {
-    uint32_t low;
+    uint32_t low = 0;
     int error = hex4(json, code);
     if (error)
         return error;
@@ -267,7 +267,7 @@ int us_json_string(struct us_json *json, const char **string) {
             return 0;
         }
         if (c == '\\') {
-            uint32_t code;
+            uint32_t code = 0;
             int error = escape(json, &code);
             if (error)
                 return error;

@@ -173,72 +173,83 @@ static US_INLINE void wino_weights_grad_axis(const int m, vf *o, const vf *x) {
     }
 }
 
-/* ---- two axes: a tile in memory to a tile in memory. src(i, j) and dst(i, j) are expressions for their places ---- */
+/* ---- two axes ---- */
 
-/* clang-format off */
-#define WINO_TILE(axis, m, n_out, n_in, src, dst, finish)                   \
-    vf half[WINO_MAX_T][WINO_MAX_T];                                        \
-    US_UNROLL                                                               \
-    for (int j = 0; j < (n_in); j++) {                                      \
-        vf x[WINO_MAX_T], o[WINO_MAX_T];                                    \
-        US_UNROLL                                                           \
-        for (int i = 0; i < (n_in); i++)                                    \
-            x[i] = v_load(src);                                             \
-        axis(m, o, x);                                                      \
-        US_UNROLL                                                           \
-        for (int i = 0; i < (n_out); i++)                                   \
-            half[i][j] = o[i];                                              \
-    }                                                                       \
-    US_UNROLL                                                               \
-    for (int i = 0; i < (n_out); i++) {                                     \
-        vf o[WINO_MAX_T];                                                   \
-        axis(m, o, half[i]);                                                \
-        US_UNROLL                                                           \
-        for (int j = 0; j < (n_out); j++)                                   \
-            v_store(dst, finish(o[j]));                                     \
-    }
-/* clang-format on */
+enum wino_transform { WINO_INPUT, WINO_OUTPUT, WINO_GRADIENT, WINO_WEIGHTS, WINO_WEIGHTS_GRAD };
 
-#define WINO_AS_IS(x) (x)
-#define WINO_BIASED(x) v_add(x, b)
+static US_INLINE void wino_axis(const enum wino_transform which, const int m, vf *o, const vf *x) {
+    if (which == WINO_INPUT)
+        wino_input_axis(m, o, x);
+    else if (which == WINO_OUTPUT)
+        wino_output_axis(m, o, x);
+    else if (which == WINO_GRADIENT)
+        wino_gradient_axis(m, o, x);
+    else if (which == WINO_WEIGHTS)
+        wino_weights_axis(m, o, x);
+    else
+        wino_weights_grad_axis(m, o, x);
+}
 
-#define WINO_FUNCTIONS(m)                                                                                              \
-    static US_NOINLINE void wino_input_##m(float *v, size_t v_stride, const float *x0, size_t row_stride) {            \
-        for (int l = 0; l < LANES; l += VW) {                                                                          \
-            WINO_TILE(wino_input_axis, m, m + 2, m + 2, x0 + (size_t)i * row_stride + j * LANES + l,                   \
-                      v + (size_t)(i * (m + 2) + j) * v_stride + l, WINO_AS_IS)                                        \
-        }                                                                                                              \
+/* Pixel (i, j) of src is at src + i * src_row + j * src_col; likewise dst. bias may be NULL. The unrolled loops have fixed
+ * bounds, since clang unrolls them before it has inlined this function and knows n_in and n_out. */
+static US_INLINE void wino_tile(const enum wino_transform which, const int m, float *dst, size_t dst_row, size_t dst_col,
+                                const int n_out, const float *src, size_t src_row, size_t src_col, const int n_in,
+                                const float *bias) {
+    vf half[WINO_MAX_T * WINO_MAX_T * NV];
+
+    for (int j = 0; j < n_in; j++)
+        for (int v = 0; v < NV; v++) {
+            const float *from = src + (size_t)j * src_col + v * VW;
+            vf x[WINO_MAX_T], o[WINO_MAX_T];
+
+            US_UNROLL
+            for (int i = 0; i < WINO_MAX_T; i++)
+                if (i < n_in)
+                    x[i] = v_load(from + (size_t)i * src_row);
+            wino_axis(which, m, o, x);
+            US_UNROLL
+            for (int i = 0; i < WINO_MAX_T; i++)
+                if (i < n_out)
+                    half[(i * n_in + j) * NV + v] = o[i];
+        }
+    for (int i = 0; i < n_out; i++)
+        for (int v = 0; v < NV; v++) {
+            float *to = dst + (size_t)i * dst_row + v * VW;
+            vf x[WINO_MAX_T], o[WINO_MAX_T];
+
+            US_UNROLL
+            for (int j = 0; j < WINO_MAX_T; j++)
+                if (j < n_in)
+                    x[j] = half[(i * n_in + j) * NV + v];
+            wino_axis(which, m, o, x);
+            US_UNROLL
+            for (int j = 0; j < WINO_MAX_T; j++)
+                if (j < n_out)
+                    v_store(to + (size_t)j * dst_col, bias ? v_add(o[j], v_load(bias + v * VW)) : o[j]);
+        }
+}
+
+#define WINO_FUNCTIONS(m, t)                                                                                           \
+    static US_NOINLINE void wino_input_##m(float *v, size_t v_stride, const float *x, size_t row_stride) {             \
+        wino_tile(WINO_INPUT, m, v, t * v_stride, v_stride, t, x, row_stride, LANES, t, NULL);                         \
     }                                                                                                                  \
     static US_NOINLINE void wino_output_##m(float *y, size_t row_stride, const float *mm, size_t m_stride,             \
                                             const float *bias) {                                                       \
-        for (int l = 0; l < LANES; l += VW) {                                                                          \
-            const vf b = v_load(bias + l);                                                                             \
-            WINO_TILE(wino_output_axis, m, m, m + 2, mm + (size_t)(i * (m + 2) + j) * m_stride + l,                    \
-                      y + (size_t)i * row_stride + j * LANES + l, WINO_BIASED)                                         \
-        }                                                                                                              \
+        wino_tile(WINO_OUTPUT, m, y, row_stride, LANES, m, mm, t * m_stride, m_stride, t, bias);                       \
     }                                                                                                                  \
     static US_NOINLINE void wino_gradient_##m(float *d, size_t d_stride, const float *dy, size_t row_stride) {         \
-        for (int l = 0; l < LANES; l += VW) {                                                                          \
-            WINO_TILE(wino_gradient_axis, m, m + 2, m, dy + (size_t)i * row_stride + j * LANES + l,                    \
-                      d + (size_t)(i * (m + 2) + j) * d_stride + l, WINO_AS_IS)                                        \
-        }                                                                                                              \
+        wino_tile(WINO_GRADIENT, m, d, t * d_stride, d_stride, t, dy, row_stride, LANES, m, NULL);                     \
     }                                                                                                                  \
     static US_NOINLINE void wino_weights_##m(float *u, size_t u_stride, const float *w, size_t w_stride) {             \
-        for (int l = 0; l < LANES; l += VW) {                                                                          \
-            WINO_TILE(wino_weights_axis, m, m + 2, 3, w + (size_t)(i * 3 + j) * w_stride + l,                          \
-                      u + (size_t)(i * (m + 2) + j) * u_stride + l, WINO_AS_IS)                                        \
-        }                                                                                                              \
+        wino_tile(WINO_WEIGHTS, m, u, t * u_stride, u_stride, t, w, 3 * w_stride, w_stride, 3, NULL);                  \
     }                                                                                                                  \
     static US_NOINLINE void wino_weights_grad_##m(float *dw, size_t dw_stride, const float *du, size_t du_stride) {    \
-        for (int l = 0; l < LANES; l += VW) {                                                                          \
-            WINO_TILE(wino_weights_grad_axis, m, 3, m + 2, du + (size_t)(i * (m + 2) + j) * du_stride + l,             \
-                      dw + (size_t)(i * 3 + j) * dw_stride + l, WINO_AS_IS)                                            \
-        }                                                                                                              \
+        wino_tile(WINO_WEIGHTS_GRAD, m, dw, 3 * dw_stride, dw_stride, 3, du, t * du_stride, du_stride, t, NULL);       \
     }
 
-WINO_FUNCTIONS(2)
-WINO_FUNCTIONS(4)
-WINO_FUNCTIONS(6)
+WINO_FUNCTIONS(2, 4)
+WINO_FUNCTIONS(4, 6)
+WINO_FUNCTIONS(6, 8)
 
 /* ---- the entries ---- */
 

@@ -210,10 +210,11 @@ static void upsample_logits(us_training *t) {
         us_plane_bilinear(t->logits[0] + (size_t)i * plane, z->h, z->w, t->full_logits + (size_t)i * plane * 4);
 }
 
-int us_training_forward(us_training *t, struct us_params *params, int n, const float *x, uint64_t stream) {
+int us_training_forward(us_training *t, struct us_params *params, int n, const float *x, uint64_t seed, uint64_t stream) {
     int u, i, code = 0;
     t->state = 0;
     set_batch(t, n);
+    t->pass.dropout_seed = seed;
     t->pass.dropout_stream = stream;
     us_map_pack(&t->pass.image, x, n, t->net->options.in_channels, t->height, t->width);
     for (u = 0; u < t->net->n_units && !code; u++)

@@ -168,7 +168,7 @@ struct us_pass {
     const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
     size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
     int dropout;                                            /* 1: training with dropout */
-    uint64_t dropout_stream;
+    uint64_t dropout_seed, dropout_stream;
     struct us_scratch scratch;
 };
 /* The input of a unit as a source of rows. */

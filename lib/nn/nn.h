@@ -160,8 +160,9 @@ int us_training_create(us_training **out, us_context *ctx, const struct us_net *
                        int64_t width);
 void us_training_destroy(us_training *training);
 size_t us_training_bytes(const us_training *training);
-/* x (n, c, height, width). stream keys the dropout of this step. Updates the running statistics in params. */
-int us_training_forward(us_training *training, struct us_params *params, int n, const float *x, uint64_t stream);
+/* x (n, c, height, width). seed and stream key the dropout of this step. Updates the running statistics in params. */
+int us_training_forward(us_training *training, struct us_params *params, int n, const float *x, uint64_t seed,
+                        uint64_t stream);
 int us_training_logits(const us_training *training, float *logits); /* (n, classes, height, width); ESTATE before a forward */
 
 struct us_loss {

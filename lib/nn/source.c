@@ -23,7 +23,7 @@ void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, f
     const double keep = 1.0 - pass->net->options.dropout;
     const uint64_t limit = (uint64_t)(keep * 9007199254740992.0);
     const float factor = (float)(1.0 / keep);
-    const struct us_rng rng = us_rng_stream(pass->net->options.seed, US_RNG_DROPOUT, pass->dropout_stream,
+    const struct us_rng rng = us_rng_stream(pass->dropout_seed, US_RNG_DROPOUT, pass->dropout_stream,
                                             (uint64_t)unit * 65536u + (uint64_t)n);
     const uint64_t first = ((uint64_t)b * (uint64_t)z->h + (uint64_t)y) * (uint64_t)z->w * US_LANES;
     size_t i;

@@ -221,7 +221,8 @@ int us_trainer_update(struct us_trainer *t, double learning_rate) {
 static int train_step(struct us_trainer *t, double rate, double *loss) {
     int code = us_parallel(t->ctx, NULL, draw_task, t, t->options.batch_size);
     if (!code)
-        code = us_training_forward(t->pass, t->params, t->options.batch_size, t->x, (uint64_t)t->state.total_steps);
+        code = us_training_forward(t->pass, t->params, t->options.batch_size, t->x, t->options.seed,
+                                   (uint64_t)t->state.total_steps);
     if (!code)
         code = us_training_loss(t->pass, &t->loss, t->options.deep_supervision_weight, t->labels,
                                 t->options.masked_loss ? t->masks : NULL, loss);

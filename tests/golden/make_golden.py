@@ -49,7 +49,8 @@ def cases():
     c["norm_none"] = dict(SMALL, norm="none", fusion="sum", activation="relu")
     c["norm_none_star"] = dict(SMALL, norm="none", activation="gelu")
     for act in ("leaky_relu", "relu6", "silu", "gelu"):
-        c[f"act_{act}"] = dict(SMALL, activation=act, in_channels=3 if act == "gelu" else 1)
+        c[f"act_{act}"] = dict(SMALL, activation=act, in_channels=3 if act == "gelu" else 1,
+                               fusion="sum" if act == "relu6" else "star")
     c["up_bilinear"] = dict(SMALL, upsampling="bilinear", activation="relu", in_channels=3)
     c["up_bilinear_full_concat"] = dict(SMALL, upsampling="bilinear", fusion="concat", full_resolution_head=1)
     c["up_transposed"] = dict(SMALL, upsampling="transposed", fusion="sum", activation="relu")

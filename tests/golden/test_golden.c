@@ -27,8 +27,8 @@
 #define ADAM_STEP_LIMIT (0.02 * slack) /* of the learning rate: GRAD_LIMIT over ADAM_NEAR_ZERO, doubled */
 #define ADAM_RATE 5e-4
 
-/* What the limits are multiplied by when the model may use algorithms with more rounding error. */
-#define FAST_SLACK 1.0
+/* What the limits are multiplied by for the Winograd algorithms of fast precision. */
+#define FAST_SLACK 3.0
 
 static int32_t precision = UNETSTAR_PRECISION_EXACT;
 static double slack = 1;

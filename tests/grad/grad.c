@@ -118,7 +118,8 @@ static double root_mean_square(const struct grad_check *c) {
     return fmax(c->least, sqrt(grad_project(c->gradient, c->gradient, c->count) / (double)c->count));
 }
 
-/* x = saved + side * step * sign, and back; the direction's slope is taken with what float arithmetic made of the step. */
+/* x = saved + side * step * sign, and back; the direction's slope is taken with what float arithmetic made of the step.
+ */
 static double check_direction(const struct grad_check *c, int64_t number, const float *saved, float *up, float *down) {
     double difference, slope = 0;
     int64_t i;
@@ -151,7 +152,8 @@ static double check_element(const struct grad_check *c, int64_t i) {
 
 double grad_distance(const struct grad_check *c) {
     float *saved = (float *)malloc((size_t)c->count * sizeof *saved);
-    float *up = (float *)malloc((size_t)c->count * sizeof *up), *down = (float *)malloc((size_t)c->count * sizeof *down);
+    float *up = (float *)malloc((size_t)c->count * sizeof *up),
+          *down = (float *)malloc((size_t)c->count * sizeof *down);
     double worst = 0;
     int64_t i, k;
     assert_true(saved && up && down);

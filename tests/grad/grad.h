@@ -1,6 +1,6 @@
 /*
- * grad.h - what the gradient tests share: a context, random numbers, memory of a test, and the comparison of a gradient with
- * central differences of a projection.
+ * grad.h - what the gradient tests share: a context, random numbers, memory of a test, and the comparison of a gradient
+ * with central differences of a projection.
  */
 #ifndef GRAD_H
 #define GRAD_H
@@ -40,8 +40,8 @@ int grad_release(void **state);
 /* sum of y r, in double */
 double grad_project(const float *y, const float *r, int64_t count);
 
-/* Compares gradient, of the objective by x, with central differences: along random directions, and by some elements alone.
- * The objective is called with x changed and must compute all anew. */
+/* Compares gradient, of the objective by x, with central differences: along random directions, and by some elements
+ * alone. The objective is called with x changed and must compute all anew. */
 struct grad_check {
     const char *name;
     double (*objective)(void *arg);

@@ -78,7 +78,8 @@ static void check_conv(struct layer *l) {
     const int64_t ho = conv_side(l->h, o->kernel_h, o->stride_h, o->padding_h, o->dilation);
     const int64_t wo = conv_side(l->w, o->kernel_w, o->stride_w, o->padding_w, o->dilation);
     const int64_t weights = l->c_out * (l->c / o->groups) * o->kernel_h * o->kernel_w;
-    float *dx = grad_random(count_of(l), 5, 6), *dweight = grad_random(weights, 5, 6), *dbias = grad_random(l->c_out, 5, 6);
+    float *dx = grad_random(count_of(l), 5, 6), *dweight = grad_random(weights, 5, 6),
+          *dbias = grad_random(l->c_out, 5, 6);
     l->groups = o->groups;
     l->x = grad_random(count_of(l), -1, 1);
     l->weight = grad_random(weights, -1, 1);
@@ -105,10 +106,12 @@ static void test_conv_3x3(void **state) {
 
 /* kernel, stride, padding, dilation, groups, c, c_out, h, w */
 static const int geometries[][13] = {
-    {1, 1, 1, 1, 0, 0, 1, 1, 17, 3, 5, 7},  {1, 1, 2, 2, 0, 0, 1, 1, 3, 17, 5, 7},  {3, 3, 2, 2, 1, 1, 1, 1, 17, 3, 5, 7},
-    {3, 3, 1, 1, 0, 0, 1, 1, 3, 3, 5, 7},   {3, 3, 1, 1, 2, 2, 2, 1, 3, 2, 5, 7},   {3, 3, 1, 1, 1, 1, 1, 3, 33, 6, 5, 7},
-    {3, 3, 1, 1, 1, 1, 1, 4, 4, 4, 5, 7},   {5, 3, 2, 1, 2, 0, 1, 1, 2, 3, 9, 8},   {2, 2, 2, 2, 0, 0, 1, 1, 3, 3, 6, 7},
-    {1, 5, 1, 3, 0, 2, 1, 1, 18, 18, 4, 9}, {4, 4, 3, 3, 3, 3, 1, 2, 36, 34, 5, 5}, {2, 3, 1, 2, 1, 4, 3, 1, 2, 2, 5, 7},
+    {1, 1, 1, 1, 0, 0, 1, 1, 17, 3, 5, 7},  {1, 1, 2, 2, 0, 0, 1, 1, 3, 17, 5, 7},
+    {3, 3, 2, 2, 1, 1, 1, 1, 17, 3, 5, 7},  {3, 3, 1, 1, 0, 0, 1, 1, 3, 3, 5, 7},
+    {3, 3, 1, 1, 2, 2, 2, 1, 3, 2, 5, 7},   {3, 3, 1, 1, 1, 1, 1, 3, 33, 6, 5, 7},
+    {3, 3, 1, 1, 1, 1, 1, 4, 4, 4, 5, 7},   {5, 3, 2, 1, 2, 0, 1, 1, 2, 3, 9, 8},
+    {2, 2, 2, 2, 0, 0, 1, 1, 3, 3, 6, 7},   {1, 5, 1, 3, 0, 2, 1, 1, 18, 18, 4, 9},
+    {4, 4, 3, 3, 3, 3, 1, 2, 36, 34, 5, 5}, {2, 3, 1, 2, 1, 4, 3, 1, 2, 2, 5, 7},
 };
 
 static void test_conv_geometries(void **state) {
@@ -152,7 +155,8 @@ static void test_transposed(void **state) {
         l.weight = grad_random(weights, -1, 1);
         l.bias = grad_random(l.c_out, -1, 1);
         set_output(&l, l.n * l.c_out * 4 * l.h * l.w);
-        OK(unetstar_conv_transpose2d_backward(ctx, l.n, l.c, l.h, l.w, l.c_out, l.x, l.weight, l.r, dx, dweight, dbias));
+        OK(unetstar_conv_transpose2d_backward(ctx, l.n, l.c, l.h, l.w, l.c_out, l.x, l.weight, l.r, dx, dweight,
+                                              dbias));
         compare("transposed dx", transposed_objective, &l, l.x, dx, count_of(&l), 0.5, 1e-4);
         compare("transposed dweight", transposed_objective, &l, l.weight, dweight, weights, 0.5, 1e-4);
         compare("transposed dbias", transposed_objective, &l, l.bias, dbias, l.c_out, 0.5, 1e-4);
@@ -192,8 +196,8 @@ static void test_linear(void **state) {
 static double norm_objective(void *arg) {
     struct layer *l = (struct layer *)arg;
     if (l->kind == 0)
-        OK(unetstar_batch_norm_forward(ctx, l->n, l->c, l->h, l->w, l->x, l->weight, l->bias, 1e-3f, 0.1f, NULL, NULL, l->y,
-                                       l->mean, l->inverse_std));
+        OK(unetstar_batch_norm_forward(ctx, l->n, l->c, l->h, l->w, l->x, l->weight, l->bias, 1e-3f, 0.1f, NULL, NULL,
+                                       l->y, l->mean, l->inverse_std));
     else if (l->kind == 1)
         OK(unetstar_group_norm_forward(ctx, l->n, l->c, l->h, l->w, l->groups, l->x, l->weight, l->bias, 1e-3f, l->y,
                                        l->mean, l->inverse_std));
@@ -208,8 +212,8 @@ static void norm_gradient(const struct layer *l, float *dx, float *dgamma, float
         OK(unetstar_batch_norm_backward(ctx, l->n, l->c, l->h, l->w, l->x, l->weight, l->mean, l->inverse_std, l->r, dx,
                                         dgamma, dbeta));
     else if (l->kind == 1)
-        OK(unetstar_group_norm_backward(ctx, l->n, l->c, l->h, l->w, l->groups, l->x, l->weight, l->mean, l->inverse_std,
-                                        l->r, dx, dgamma, dbeta));
+        OK(unetstar_group_norm_backward(ctx, l->n, l->c, l->h, l->w, l->groups, l->x, l->weight, l->mean,
+                                        l->inverse_std, l->r, dx, dgamma, dbeta));
     else
         OK(unetstar_layer_norm_backward(ctx, l->n, l->c, l->h, l->w, l->x, l->weight, l->mean, l->inverse_std, l->r, dx,
                                         dgamma, dbeta));

@@ -1,10 +1,13 @@
 /*
- * test_grad_net.c - every combination of the network's options, at a tiny size: the loss's derivative along a direction of all
- * parameters against central differences, then a save to memory, a load, and the segmentation of an odd-sized image.
+ * test_grad_net.c - every combination of the network's options, at a tiny size: the loss's derivative along a direction
+ * of all parameters against central differences, then a save to memory, a load, and the segmentation of an odd-sized
+ * image.
  *
- * A direction has an equal share in every tensor: half of it along the tensor's gradient, so that a wrong length shows, half
- * random, so that a missing part does. A second direction lies in one tensor only, another one in every combination. Kinks of
- * relu and max pooling make differences wrong where a step crosses them: the better of two steps counts.
+ * A direction has an equal share in every tensor: half of it along the tensor's gradient, so that a wrong length shows,
+ * half random, so that a missing part does. A second direction lies in one tensor only, another one in every
+ * combination. Kinks of relu and max pooling make differences wrong where a step crosses them: the best of three steps
+ * counts, and the few combinations in which that does not help are tried at another random point. All of it is the same
+ * on every machine.
  */
 #include "grad.h"
 
@@ -12,9 +15,12 @@
 #define BATCH 2
 #define MAX_SIDE 64
 #define MAX_PIXELS (BATCH * MAX_SIDE * MAX_SIDE)
-#define STEPS 3e-4, 3e-6 /* length of a step in each tensor */
+#define POINTS 3            /* random inputs and directions */
+#define STEPS 3             /* each a tenth of the one before */
+#define FIRST_STEP_ALL 3e-4 /* length in each tensor */
+#define FIRST_STEP_ONE 5e-3
 #define TOLERANCE 0.02
-#define NOISE 2e-8 /* rounding of two losses */
+#define NOISE 3e-7 /* rounding of two losses */
 #define IMAGE_H 21
 #define IMAGE_W 13
 
@@ -65,11 +71,13 @@ static struct options options_of(int number) {
 }
 
 static int combinations(void) {
-    return limits.fusion * limits.norm * limits.activation * limits.upsampling * limits.levels * limits.full * limits.deep;
+    return limits.fusion * limits.norm * limits.activation * limits.upsampling * limits.levels * limits.full *
+           limits.deep;
 }
 
 static void describe(const struct net *n) {
-    static const char *const fusions[] = {"sum", "star", "concat"}, *const norms[] = {"batch", "instance", "group", "none"};
+    static const char *const fusions[] = {"sum", "star", "concat"}, *const norms[] = {"batch", "instance", "group",
+                                                                                      "none"};
     static const char *const acts[] = {"none", "relu", "leaky", "relu6", "silu", "gelu"};
     static const char *const ups[] = {"nearest", "bilinear", "transposed"};
     print_error("combination %d: %s, norm %s, activation %s, %s, levels %d%s%s, %d -> %d channels\n", n->number,
@@ -188,7 +196,6 @@ static void create(struct net *n, int number) {
     OK(unetstar_trainer_create(&n->trainer, n->model, n->optimizer, &trainer, &loss));
     list_tensors(n);
     start_values(n);
-    start_data(n);
 }
 
 static int destroy(void **state) {
@@ -252,20 +259,34 @@ static double slope_error(struct net *n, double step) {
     return fmax(0, fabs(difference - slope) - NOISE) / (fabs(slope) + NOISE);
 }
 
-/* Returns 1 when the derivative is wrong, having said so. */
-static int check_direction(struct net *n, int first, int last) {
-    static const double steps[] = {STEPS};
-    double error = INFINITY;
+/* Error of the derivative along the tensors [first, last), at the best of three steps. */
+static double direction_error(struct net *n, int first, int last) {
+    double error = INFINITY, step = last - first > 1 ? FIRST_STEP_ALL : FIRST_STEP_ONE;
     int i;
     choose_direction(n, first, last);
-    for (i = 0; i < (int)(sizeof steps / sizeof steps[0]) && error > TOLERANCE; i++)
-        error = fmin(error, slope_error(n, steps[i]));
-    if (error <= TOLERANCE)
-        return 0;
-    describe(n);
-    print_error("    the derivative along %s is wrong by a part of %g\n", last - first > 1 ? "all tensors" : n->names[first],
-                error);
-    return 1;
+    for (i = 0; i < STEPS && error > TOLERANCE; i++, step /= 10)
+        error = fmin(error, slope_error(n, step));
+    return error;
+}
+
+/* Returns the number of points at which a derivative was wrong; all of them: a failure, having said so. */
+static int check_derivatives(struct net *n) {
+    const int one = n->number % n->n_tensors;
+    int point;
+    for (point = 0; point < POINTS; point++) {
+        double all, alone;
+        start_data(n);
+        take_gradient(n);
+        all = direction_error(n, 0, n->n_tensors);
+        alone = direction_error(n, one, one + 1);
+        if (all <= TOLERANCE && alone <= TOLERANCE)
+            return point;
+        if (point == POINTS - 1) {
+            describe(n);
+            print_error("    wrong by a part of %g along all tensors, %g along %s alone\n", all, alone, n->names[one]);
+        }
+    }
+    return POINTS;
 }
 
 /* ---- Save, load, segment ---- */
@@ -330,19 +351,22 @@ static void check_save_load_segment(struct net *n) {
 
 static void test_every_combination(void **state) {
     const char *only = getenv("GRAD_ONLY"); /* number of a combination to look at */
-    int number, done = 0, wrong = 0;
-    for (number = getenv("FROM") ? atoi(getenv("FROM")) : 0; number < (getenv("TO") ? atoi(getenv("TO")) : combinations()); number++) {
+    int number, points, done = 0, wrong = 0, unlucky = 0;
+    for (number = 0; number < combinations(); number++) {
         if (only && atoi(only) != number)
             continue;
         create(&net, number);
-        take_gradient(&net);
-        wrong += check_direction(&net, 0, net.n_tensors);
-        wrong += check_direction(&net, number % net.n_tensors, number % net.n_tensors + 1);
+        points = check_derivatives(&net);
+        wrong += points == POINTS;
+        unlucky += points > 0;
         check_save_load_segment(&net);
         destroy(state);
         done++;
     }
+    print_message("%d combinations, %d of them needed a second point\n", done, unlucky);
     assert_int_equal(wrong, 0);
+    if (!only)
+        assert_true(unlucky * 50 <= done);
     if (!only)
         assert_int_equal(done, 3 * 4 * 6 * 3 * 4 * 2 * 2);
 }

@@ -329,7 +329,7 @@ for program, command in ((TRAIN, [*SHORT]), (SEGMENT, [MODEL, at("in", "one.png"
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     result = run(program, *command, "--quiet", "-o", at("full-" + name), preexec_fn=small_disk)
-    one_line(program, name + ": the disk is full at the start", result, 1, at("full-" + name))
+    one_line(program, name + ": the disk is full at the start", result, 1, at("full-" + name), "File too large")
     no_leftovers(at("full-" + name))
 
 code, _, error = run(TRAIN, *SHORT, "--quiet", "-o", at("full"),

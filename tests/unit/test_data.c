@@ -365,6 +365,7 @@ static void test_field_repaired(void **state) {
     assert_true(disc_iou(mask, W, H, 150, 140, 130) > 0.95);
     assert_int_equal(mask[8 * W + 20], 0);
     assert_int_equal(mask[138 * W + 150], 255);
+    assert_int_equal(mask[138 * W + 290], 0);
 }
 
 static void whole(const struct us_image *image) {

@@ -184,6 +184,30 @@ static void test_geometry(void **state) {
     }
     for (k = 0; k < 8; k++)
         assert_true(counts[k] > 25 && counts[k] < 80);
+    /* without flips only turns, without turns only flips */
+    for (n = 0; n < 40; n++) {
+        int turned = 0, flipped = 0;
+        us_patches_draw(p, 5, US_RNG_PATCH, 1, (uint64_t)n, NULL, y, plain_label, NULL);
+        to_indices(y, N * N, plain);
+        augment.flips = 0;
+        augment.quarter_turns = 1;
+        us_patches_draw(p, 5, US_RNG_PATCH, 1, (uint64_t)n, &augment, x, label, mask);
+        to_indices(x, N * N, got);
+        for (k = 0; k < 4; k++) {
+            transform(plain, N, 0, 0, k, want);
+            turned += !memcmp(got, want, sizeof got);
+        }
+        augment.flips = 1;
+        augment.quarter_turns = 0;
+        us_patches_draw(p, 5, US_RNG_PATCH, 1, (uint64_t)n, &augment, x, label, mask);
+        to_indices(x, N * N, got);
+        for (k = 0; k < 4; k++) {
+            transform(plain, N, k & 1, k >> 1, 0, want);
+            flipped += !memcmp(got, want, sizeof got);
+        }
+        assert_int_equal(turned, 1);
+        assert_int_equal(flipped, 1);
+    }
     us_patches_destroy(p);
 }
 
