@@ -33,8 +33,8 @@
  *            default, then change what you want. NULL options mean all defaults. A larger struct of a newer header is
  *            accepted when the part this library does not know is zero, and is UNETSTAR_EVERSION otherwise.
  * Shapes.    Tensors are contiguous, row-major (N,C,H,W): images, channels, rows, columns; float32 unless said otherwise.
- *            Sizes count elements, strides of images count bytes. Labels and masks are uint8: 0 is background / outside,
- *            any other value is vessel (or the class number for more than two classes) / inside.
+ *            Sizes count elements, strides of images count bytes. Labels are uint8 class numbers: 0 background, 1 vessel (or
+ *            up to 7 for more classes); metrics take every value above 0 as vessel. Masks are uint8: 0 outside, else inside.
  * Threads.   Each comment ends in one of three sentences. Thread A: safe to call at the same time on the same object.
  *            Thread B: safe at the same time on different objects, not on the same one. Thread C: not while any other call
  *            uses the object. The error text belongs to the calling thread.
@@ -239,7 +239,7 @@ UNETSTAR_API void *unetstar_tensor_data(unetstar_tensor *tensor);
  * check ours. Every one computes with the context's kernels and threads and takes its scratch from the context. Gradients
  * are overwritten, not added to; a gradient pointer that is NULL is not computed. Input and output must not overlap unless
  * said otherwise. A 3x3 convolution with stride 1, padding 1, dilation 1 and one group has the bits of that layer in
- * training; other geometries are computed by plain loops (right, not fast).
+ * training with precision EXACT; other geometries are computed by plain loops (right, not fast).
  * Errors of all: EINVAL (NULL or unknown constant), ESHAPE (sizes below 1 or that do not fit), ELIMIT, ENOMEM.
  * Thread A. Since 0.1.
  */
@@ -474,8 +474,9 @@ typedef struct unetstar_model unetstar_model;
 /* What happens to a skip connection and the upsampled map it meets. */
 enum { UNETSTAR_FUSION_SUM = 0, UNETSTAR_FUSION_STAR = 1, UNETSTAR_FUSION_CONCAT = 2 };
 enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP = 2, UNETSTAR_NORM_NONE = 3 };
-/* FAST may use algorithms with a little more rounding error where they are faster, EXACT never does. In this version both
- * use direct convolution and give the same bits. INT8 is not supported in this version (ENOTSUPPORTED). */
+/* FAST uses Winograd's F(4x4, 3x3) and F(2x2, 3x3) (Lavin, Gray 2016) for 3x3 convolutions, which round a little more (the
+ * golden tests see about 1e-5 of the largest logit); EXACT uses direct convolution only. A session takes the more exact of
+ * its own setting and the model's. INT8 is not supported in this version (ENOTSUPPORTED). */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
 /* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is two 3x3

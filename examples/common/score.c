@@ -1,5 +1,6 @@
 #include "score.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,6 +189,8 @@ static int observer_row(const struct scoring *scoring, const struct collection *
         result = table_from_metrics(&humans, metrics, 0.5, problem);
     if (!result) {
         table->observer = humans.pooled;
+        /* A drawing has one operating point; an area under its "curve" would mean nothing. */
+        table->observer.roc_auc = table->observer.pr_auc = table->observer.average_precision = NAN;
         table->has_observer = 1;
     }
     table_free(&humans);

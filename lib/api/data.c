@@ -128,7 +128,9 @@ int unetstar_preprocess(unetstar_context *context, const unetstar_prep_options *
     prep_defaults(&o);
     code = code ? code : us_options_read(&o, sizeof o, options, "preprocessing options");
     us_prep_from_options(&prep, &o);
+    us_fp_enter(); /* comparing a NaN must not trap */
     code = code ? code : us_prep_check(&prep);
+    us_fp_leave();
     code = code ? code : us_image_view(&view, image, "image");
     if (code)
         return code;

@@ -196,7 +196,9 @@ int unetstar_model_set_prep(unetstar_model *model, const unetstar_prep_options *
     if (code)
         return code;
     us_prep_from_options(&prep, &o);
+    us_fp_enter(); /* comparing a NaN must not trap */
     code = us_prep_check(&prep);
+    us_fp_leave();
     if (code)
         return code;
     if (us_prep_channels(&prep) != model->net->options.in_channels)

@@ -32,10 +32,12 @@ int unetstar_optimizer_create(unetstar_optimizer **out, unetstar_model *model, c
     inner.weight_decay = o.weight_decay;
     inner.momentum = o.momentum;
     inner.kind = o.kind;
+    us_fp_enter(); /* before the checks: comparing a NaN must not trap */
     code = us_optim_check(&inner);
-    if (code)
+    if (code) {
+        us_fp_leave();
         return code;
-    us_fp_enter();
+    }
     *out = (unetstar_optimizer *)us_alloc_zero(model->ctx, sizeof **out);
     code = *out ? us_optim_create(&(*out)->optim, model->ctx, model->net->n_params, &inner) : UNETSTAR_ENOMEM;
     us_fp_leave();
@@ -71,10 +73,11 @@ int unetstar_optimizer_step(unetstar_optimizer *optimizer, const float *gradient
         return code;
     if (count < 0 || (size_t)count != optimizer->optim.n)
         return us_fail(UNETSTAR_ESHAPE, "the gradient arena has %zu values, not %lld", optimizer->optim.n, (long long)count);
-    if (!(learning_rate >= 0) || !(gradient_scale == gradient_scale))
-        return us_fail(UNETSTAR_EINVAL, "learning_rate must be at least 0 and gradient_scale a number");
     us_fp_enter();
-    code = us_optim_step(&optimizer->optim, optimizer->model->params.arena, gradients, learning_rate, gradient_scale);
+    if (!(learning_rate >= 0) || !(gradient_scale == gradient_scale))
+        code = us_fail(UNETSTAR_EINVAL, "learning_rate must be at least 0 and gradient_scale a number");
+    else
+        code = us_optim_step(&optimizer->optim, optimizer->model->params.arena, gradients, learning_rate, gradient_scale);
     us_model_touch(optimizer->model);
     us_fp_leave();
     return code;

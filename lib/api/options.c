@@ -25,8 +25,8 @@ int us_options_read(void *known, size_t known_size, const void *given, const cha
 int us_options_init(void *options, size_t size, const void *defaults, size_t known_size, const char *name) {
     if (!options)
         return us_fail(UNETSTAR_EINVAL, "argument %s is NULL", name);
-    if (size < sizeof size)
-        return us_fail(UNETSTAR_EINVAL, "the size given for %s is %zu", name, size);
+    if (size < sizeof size || size > 65536) /* also of results, whose struct_size a caller may have forgotten */
+        return us_fail(UNETSTAR_EINVAL, "the struct_size given for %s is %zu", name, size);
     memset(options, 0, size);
     memcpy(options, defaults, US_MIN(size, known_size));
     memcpy(options, &size, sizeof size);

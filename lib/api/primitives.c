@@ -177,9 +177,13 @@ int unetstar_conv_transpose2d_backward(unetstar_context *context, int64_t n, int
 /* ---- Activations ---- */
 
 static int check_activation(int32_t activation, float slope) {
+    int finite;
+    us_fp_enter(); /* infinity minus infinity must not trap */
+    finite = slope - slope == 0;
+    us_fp_leave();
     if (activation < UNETSTAR_ACTIVATION_NONE || activation > UNETSTAR_ACTIVATION_GELU)
         return us_fail(UNETSTAR_EINVAL, "activation is %d, which is none of UNETSTAR_ACTIVATION_*", activation);
-    if (activation == UNETSTAR_ACTIVATION_LEAKY_RELU && !(slope - slope == 0))
+    if (activation == UNETSTAR_ACTIVATION_LEAKY_RELU && !finite)
         return us_fail(UNETSTAR_EINVAL, "slope is not a finite number");
     return 0;
 }
@@ -418,6 +422,7 @@ static int check_weight(const char *name, float value) {
 int us_loss_read(struct us_loss *loss, const unetstar_loss_options *options) {
     unetstar_loss_options o = loss_defaults;
     int i, code = us_options_read(&o, sizeof o, options, "loss options");
+    us_fp_enter(); /* comparing a NaN must not trap */
     code = code ? code : check_weight("cross_entropy", o.cross_entropy);
     code = code ? code : check_weight("focal", o.focal);
     code = code ? code : check_weight("dice", o.dice);
@@ -426,6 +431,7 @@ int us_loss_read(struct us_loss *loss, const unetstar_loss_options *options) {
         code = code ? code : check_weight("class_weights", o.class_weights[i]);
         loss->class_weights[i] = o.class_weights[i];
     }
+    us_fp_leave();
     loss->cross_entropy = o.cross_entropy;
     loss->focal = o.focal;
     loss->dice = o.dice;

@@ -31,7 +31,11 @@ static int check_context(const unetstar_context *context) {
 }
 
 static int check_number(const char *name, float value, float most) {
-    if (!(value >= 0 && value <= most))
+    int good;
+    us_fp_enter(); /* comparing a NaN must not trap */
+    good = value >= 0 && value <= most;
+    us_fp_leave();
+    if (!good)
         return us_fail(UNETSTAR_EINVAL, "%s must be a number from 0 to %s", name,
                        most <= 1 ? "1" : "the largest float");
     return 0;

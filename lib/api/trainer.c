@@ -78,10 +78,12 @@ int unetstar_trainer_create(unetstar_trainer **out, unetstar_model *model, unets
     if (optimizer->model != model)
         return us_fail(UNETSTAR_ESTATE, "this optimizer belongs to another model");
     inner_options(&inner, &o);
+    us_fp_enter(); /* before the checks: comparing a NaN must not trap */
     code = us_trainer_check(&inner);
-    if (code)
+    if (code) {
+        us_fp_leave();
         return code;
-    us_fp_enter();
+    }
     t = (unetstar_trainer *)us_alloc_zero(model->ctx, sizeof *t);
     code = t ? us_trainer_create(&t->trainer, model->ctx, model->net, &model->params, &optimizer->optim, &model->prep,
                                  &inner, &inner_loss)

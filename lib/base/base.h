@@ -38,7 +38,7 @@ void us_error_clear(void);
 /* Sets the library's control word; calls nest. Every exported call that computes is between enter and leave. */
 void us_fp_enter(void);
 void us_fp_leave(void);
-/* The caller's own control word, for the time of a callback. */
+/* The caller's own control word, for the time of a callback; the two nest, and a callback may call the library. */
 void us_fp_callback_begin(void);
 void us_fp_callback_end(void);
 

@@ -49,7 +49,10 @@ static unsigned isa_mask(int32_t limit) {
 
 int us_context_create(us_context **out, const unetstar_context_options *o) {
     unetstar_alloc_fn alloc = o->alloc ? o->alloc : default_alloc;
-    us_context *ctx = (us_context *)alloc(o->alloc_user, sizeof *ctx, 64);
+    us_context *ctx;
+    us_fp_callback_begin();
+    ctx = (us_context *)alloc(o->alloc_user, sizeof *ctx, 64);
+    us_fp_callback_end();
     *out = NULL;
     if (!ctx)
         return us_fail(UNETSTAR_ENOMEM, "out of memory for a context");
@@ -94,7 +97,9 @@ void us_context_unref(us_context *ctx) {
         us_pool_destroy(ctx, ctx->pool);
     release = ctx->free;
     user = ctx->alloc_user;
+    us_fp_callback_begin();
     release(user, ctx, sizeof *ctx);
+    us_fp_callback_end();
 }
 
 int us_context_check(const us_context *ctx) {

@@ -15,10 +15,17 @@
 #define US_THREAD __thread
 #endif
 
-struct thread_state {
-    char text[512];
+/* The control word on one side of a callback: a callback may call the library, which calls back again. */
+struct fp_frame {
     int depth;       /* of us_fp_enter */
     unsigned caller; /* control word to give back */
+};
+#define FRAMES 16
+
+struct thread_state {
+    char text[512];
+    int callbacks; /* that this thread is inside of */
+    struct fp_frame frames[FRAMES];
 };
 static US_THREAD struct thread_state state;
 
@@ -75,26 +82,38 @@ static void control_set(unsigned word) {
 }
 #endif
 
+/* Deeper than FRAMES callbacks inside callbacks nobody goes; there, control words are no longer told apart. */
+static struct fp_frame *frame_now(void) {
+    return &state.frames[US_MIN(state.callbacks, FRAMES - 1)];
+}
+
 void us_fp_enter(void) {
-    if (state.depth++ == 0) {
-        state.caller = control_get();
+    struct fp_frame *frame = frame_now();
+    if (frame->depth++ == 0) {
+        frame->caller = control_get();
         control_set(US_CONTROL);
     }
 }
 
 void us_fp_leave(void) {
-    if (--state.depth == 0)
-        control_set(state.caller);
+    struct fp_frame *frame = frame_now();
+    if (--frame->depth == 0)
+        control_set(frame->caller);
 }
 
 void us_fp_callback_begin(void) {
-    if (state.depth > 0)
-        control_set(state.caller);
+    const struct fp_frame *frame = frame_now();
+    if (frame->depth > 0)
+        control_set(frame->caller);
+    state.callbacks++;
 }
 
 void us_fp_callback_end(void) {
-    if (state.depth > 0) {
-        state.caller = control_get(); /* a callback may change its own thread's setting */
+    struct fp_frame *frame;
+    state.callbacks--;
+    frame = frame_now();
+    if (frame->depth > 0) {
+        frame->caller = control_get(); /* a callback may change its own thread's setting */
         control_set(US_CONTROL);
     }
 }

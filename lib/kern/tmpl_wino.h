@@ -214,6 +214,7 @@ static US_INLINE void wino_tile(const enum wino_transform which, const int m, fl
         }
     for (int i = 0; i < n_out; i++)
         for (int v = 0; v < NV; v++) {
+            const vf b = bias ? v_load(bias + v * VW) : v_zero();
             float *to = dst + (size_t)i * dst_row + v * VW;
             vf x[WINO_MAX_T], o[WINO_MAX_T];
 
@@ -225,7 +226,7 @@ static US_INLINE void wino_tile(const enum wino_transform which, const int m, fl
             US_UNROLL
             for (int j = 0; j < WINO_MAX_T; j++)
                 if (j < n_out)
-                    v_store(to + (size_t)j * dst_col, bias ? v_add(o[j], v_load(bias + v * VW)) : o[j]);
+                    v_store(to + (size_t)j * dst_col, bias ? v_add(o[j], b) : o[j]);
         }
 }
 

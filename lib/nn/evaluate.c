@@ -40,7 +40,7 @@ static void place_norms(struct plan *plan, struct us_arena *arena) {
         plan->norms[u].sums = shared;
 }
 
-static void place(struct plan *plan, us_context *ctx, const struct us_net *net, int64_t height, int64_t width,
+static void place(struct plan *plan, us_context *ctx, const struct us_net *net, int exact, int64_t height, int64_t width,
                   struct us_arena *arena) {
     struct us_interval lives[US_MAX_UNITS];
     const struct us_head *head = &net->heads[0];
@@ -49,6 +49,7 @@ static void place(struct plan *plan, us_context *ctx, const struct us_net *net, 
     int u;
     memset(plan, 0, sizeof *plan);
     us_pass_shapes(&plan->pass, ctx, net, 1, height, width);
+    plan->pass.exact = exact;
     plan->pass.image.data = (float *)us_arena_take(arena, us_map_floats(&plan->pass.image) * sizeof(float));
     for (u = 0; u < net->n_units; u++) {
         lives[u].first = u;
@@ -67,11 +68,11 @@ static void place(struct plan *plan, us_context *ctx, const struct us_net *net, 
     plan->pass.scratch.base = (char *)us_arena_take(arena, plan->pass.scratch.each * (size_t)us_workers(ctx));
 }
 
-void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_net *net, int64_t height,
-                           int64_t width) {
+void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_net *net, int exact,
+                           int64_t height, int64_t width) {
     struct us_arena arena = {NULL, 0, 0};
     struct plan plan;
-    place(&plan, ctx, net, height, width, &arena);
+    place(&plan, ctx, net, exact, height, width, &arena);
     size->maps = plan.maps;
     size->scratch = arena.used - plan.maps;
 }
@@ -148,14 +149,14 @@ static int write_output(struct plan *plan, int64_t height, int64_t width, float 
     return us_parallel(plan->pass.ctx, NULL, output_task, &o, (height + o.scale - 1) / o.scale);
 }
 
-int us_evaluate(us_context *ctx, const struct us_net *net, const struct us_folded *folded, int64_t height, int64_t width,
-                const float *x, float *probability, void *memory, const struct us_watch *watch) {
+int us_evaluate(us_context *ctx, const struct us_net *net, const struct us_folded *folded, int exact, int64_t height,
+                int64_t width, const float *x, float *probability, void *memory, const struct us_watch *watch) {
     struct us_arena arena = {NULL, 0, 0};
     struct plan plan;
     int code;
     arena.base = (char *)memory;
     arena.size = SIZE_MAX;
-    place(&plan, ctx, net, height, width, &arena);
+    place(&plan, ctx, net, exact, height, width, &arena);
     us_map_pack(&plan.pass.image, x, 1, net->options.in_channels, (int)height, (int)width);
     code = run_units(&plan, folded, watch);
     if (!code)

@@ -167,6 +167,7 @@ struct us_pass {
     struct us_map z[US_MAX_UNITS];
     const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
     size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
+    int exact;                                              /* direct convolution only, whatever the units say */
     int dropout;                                            /* 1: training with dropout */
     uint64_t dropout_seed, dropout_stream;
     struct us_scratch scratch;

@@ -107,7 +107,7 @@ static void set_input_blocks(struct us_unit *u, const struct us_net *net) {
 static void set_norm(struct us_unit *u, struct us_net *net) {
     const size_t lanes = (size_t)u->out_blocks * US_LANES;
     u->norm = net->options.norm;
-    u->bias_fixed = u->norm == UNETSTAR_NORM_BATCH;
+    u->bias_fixed = u->norm == UNETSTAR_NORM_BATCH || u->norm == UNETSTAR_NORM_INSTANCE;
     u->bias = u->bias_fixed ? take_buffers(net, lanes) : take_params(net, lanes);
     u->groups = u->norm == UNETSTAR_NORM_GROUP ? usable_groups(u->c_out, net->options.norm_groups) : u->c_out;
     if (u->norm == UNETSTAR_NORM_NONE)

@@ -54,7 +54,7 @@ struct us_unit {
     int act;           /* US_ACT_* */
     int dropout;       /* 1: elements are dropped in training */
     size_t weights, weights_size; /* offsets into the parameter arena, in floats */
-    size_t bias;                  /* in the parameter arena, or in the buffers when a batch norm makes its gradient zero */
+    size_t bias;                  /* in the parameter arena, or in the buffers when batch or instance norm makes its gradient zero */
     int bias_fixed;
     size_t gamma, beta;             /* parameter arena */
     size_t running_mean, running_var; /* buffers; batch norm only */
@@ -179,12 +179,12 @@ int us_training_backward(us_training *training, const struct us_params *params, 
 struct us_evaluation_size {
     size_t maps, scratch;
 };
-void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_net *net, int64_t height,
-                           int64_t width);
+void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_net *net, int exact,
+                           int64_t height, int64_t width);
 /* Runs on memory of maps + scratch bytes (64-byte aligned). x (c, height, width); probability (K, height, width), K = 1 for one
- * or two classes (the last class), else classes. */
-int us_evaluate(us_context *ctx, const struct us_net *net, const struct us_folded *folded, int64_t height, int64_t width,
-                const float *x, float *probability, void *memory, const struct us_watch *watch);
+ * or two classes (the last class), else classes. exact: direct convolution only. */
+int us_evaluate(us_context *ctx, const struct us_net *net, const struct us_folded *folded, int exact, int64_t height,
+                int64_t width, const float *x, float *probability, void *memory, const struct us_watch *watch);
 
 /* ---- Loss of a map of logits (loss.c) ---- */
 

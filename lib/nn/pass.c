@@ -54,7 +54,7 @@ static void fill_conv_job(const struct us_pass *pass, const struct us_input_sour
     job->in_blocks = u->in_blocks;
     job->out_blocks = u->out_blocks;
     job->last_channels = u->last_channels;
-    job->tile = u->tile;
+    job->tile = pass->exact ? 0 : u->tile;
     job->out = pass->z[source->unit];
     job->scratch = pass->scratch;
 }

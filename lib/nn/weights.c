@@ -234,7 +234,7 @@ int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_ne
         if (u->norm == UNETSTAR_NORM_BATCH)
             fold_batch_norm(net, u, params, f->arena + u->weights, bias);
         else
-            memcpy(bias, params->arena + u->bias, (size_t)u->c_out * sizeof(float));
+            memcpy(bias, (u->bias_fixed ? params->buffers : params->arena) + u->bias, (size_t)u->c_out * sizeof(float));
         bias += (size_t)u->out_blocks * US_LANES;
     }
     f->head_weights = f->arena + net->heads[0].weights;

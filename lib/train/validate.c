@@ -23,7 +23,7 @@ static int allocate(struct us_validator *v, const struct us_trainer *t) {
     int code = us_metrics_create(&v->metrics, v->ctx);
     if (code)
         return code;
-    us_evaluation_measure(&size, v->ctx, t->net, v->max_h, v->max_w);
+    us_evaluation_measure(&size, v->ctx, t->net, 0, v->max_h, v->max_w);
     v->memory = us_alloc(v->ctx, size.maps + size.scratch);
     v->probability = (float *)us_alloc(v->ctx, pixels * (size_t)t->net->options.classes * sizeof(float));
     v->x = (float *)us_alloc(v->ctx, pixels * c * sizeof(float));
@@ -167,7 +167,7 @@ int us_validator_run(struct us_validator *v, const struct us_trainer *t, const s
         } else {
             us_patches_draw(v->patches, t->options.seed, US_RNG_VALIDATION, 0, (uint64_t)i, NULL, v->x, v->label, v->mask);
         }
-        code = us_evaluate(v->ctx, t->net, folded, h, w, x, v->probability, v->memory, NULL);
+        code = us_evaluate(v->ctx, t->net, folded, 0, h, w, x, v->probability, v->memory, NULL);
         if (code)
             break;
         foreground(v->probability, t->net->options.classes, h * w);

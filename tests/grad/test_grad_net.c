@@ -101,6 +101,7 @@ static void fill_model_options(const struct net *n, unetstar_model_options *m) {
     m->full_resolution_head = n->o.full;
     m->deep_supervision = n->o.deep;
     m->norm_groups = 2;
+    m->precision = n->number % 5 < 2 ? UNETSTAR_PRECISION_EXACT : UNETSTAR_PRECISION_FAST;
     m->leaky_slope = 0.1f;
 }
 
@@ -254,8 +255,8 @@ static double slope_error(struct net *n, double step) {
     double slope = 0, difference = loss_at(n, step, &slope, 1);
     difference -= loss_at(n, -step, &slope, -1);
     put(n, n->theta);
-    if (getenv("GRAD_TRACE"))
-        printf("  step %g: difference %.8g, slope %.8g\n", step, difference, slope);
+    if (getenv("GRAD_ONLY"))
+        print_message("  step %g: difference %.8g, gradient's slope %.8g\n", step, difference, slope);
     return fmax(0, fabs(difference - slope) - NOISE) / (fabs(slope) + NOISE);
 }
 
@@ -269,24 +270,25 @@ static double direction_error(struct net *n, int first, int last) {
     return error;
 }
 
-/* Returns the number of points at which a derivative was wrong; all of them: a failure, having said so. */
+/* Both derivatives must be right at one of a few points, each for itself. Returns the number of points it took, or
+ * POINTS + 1: a failure, having said so. */
 static int check_derivatives(struct net *n) {
     const int one = n->number % n->n_tensors;
+    double all = INFINITY, alone = INFINITY;
     int point;
-    for (point = 0; point < POINTS; point++) {
-        double all, alone;
+    for (point = 1; point <= POINTS; point++) {
         start_data(n);
         take_gradient(n);
-        all = direction_error(n, 0, n->n_tensors);
-        alone = direction_error(n, one, one + 1);
+        if (all > TOLERANCE)
+            all = fmin(all, direction_error(n, 0, n->n_tensors));
+        if (alone > TOLERANCE)
+            alone = fmin(alone, direction_error(n, one, one + 1));
         if (all <= TOLERANCE && alone <= TOLERANCE)
             return point;
-        if (point == POINTS - 1) {
-            describe(n);
-            print_error("    wrong by a part of %g along all tensors, %g along %s alone\n", all, alone, n->names[one]);
-        }
     }
-    return POINTS;
+    describe(n);
+    print_error("    wrong by a part of %g along all tensors, %g along %s alone\n", all, alone, n->names[one]);
+    return POINTS + 1;
 }
 
 /* ---- Save, load, segment ---- */
@@ -357,18 +359,18 @@ static void test_every_combination(void **state) {
             continue;
         create(&net, number);
         points = check_derivatives(&net);
-        wrong += points == POINTS;
-        unlucky += points > 0;
+        wrong += points > POINTS;
+        unlucky += points > 1;
         check_save_load_segment(&net);
         destroy(state);
         done++;
     }
     print_message("%d combinations, %d of them needed a second point\n", done, unlucky);
     assert_int_equal(wrong, 0);
-    if (!only)
-        assert_true(unlucky * 50 <= done);
-    if (!only)
-        assert_int_equal(done, 3 * 4 * 6 * 3 * 4 * 2 * 2);
+    if (only)
+        return;
+    assert_int_equal(done, 3 * 4 * 6 * 3 * 4 * 2 * 2);
+    assert_true(unlucky * 50 <= done);
 }
 
 static int setup(void **state) {
