@@ -20,11 +20,12 @@ static const char about[] =
     "or fold 2 of 4), so that the numbers are those of images the training did not see. Several models, with commas\n"
     "between them, are averaged. With --predictions it measures maps that were saved by any program.";
 
-static const char examples[] = "  unetstar-evaluate out/model.safetensors STARE\n"
-                               "  unetstar-evaluate out/model.safetensors STARE --observer vk    with the second human\n"
-                               "  unetstar-evaluate a.safetensors,b.safetensors DRIVE -o both --pictures\n"
-                               "  unetstar-evaluate out/model.safetensors mine --labels labels_ah --all\n"
-                               "  unetstar-evaluate --predictions maps/ STARE --fold 0";
+static const char examples[] =
+    "  unetstar-evaluate out/model.safetensors STARE\n"
+    "  unetstar-evaluate out/model.safetensors STARE --observer vk    with the second human\n"
+    "  unetstar-evaluate a.safetensors,b.safetensors DRIVE -o both --pictures\n"
+    "  unetstar-evaluate out/model.safetensors mine --labels labels_ah --all\n"
+    "  unetstar-evaluate --predictions maps/ STARE --fold 0";
 
 static const char closing[] =
     "Files in DIR: metrics.csv, metrics.json, roc.svg, pr.svg, and with --pictures NAME-probability.png and\n"
@@ -74,7 +75,8 @@ static int open_session(struct run *run, const char *list, struct problem *probl
         return -1;
     unetstar_session_options_init(&options, sizeof options);
     options.views = run->settings.views;
-    error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count, &options);
+    error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count,
+                                    &options);
     return error ? problem_from_library(problem, list, error) : 0;
 }
 
@@ -123,8 +125,8 @@ static int run_program(struct run *run, const struct args *args, struct problem 
         return -1;
     if (with_model && open_session(run, args->operands[0], problem))
         return -1;
-    if (collection_open(&run->collection, &settings->data, args->operands + with_model, args->operand_count - with_model,
-                        problem) ||
+    if (collection_open(&run->collection, &settings->data, args->operands + with_model,
+                        args->operand_count - with_model, problem) ||
         split_make(&run->split, &run->collection, &settings->data, problem))
         return -1;
     run->data_title = collection_title(&run->collection);
@@ -140,8 +142,9 @@ static int read_command(struct args *args, struct settings *settings, int argc, 
         return 0;
     wanted = (settings->predictions ? 0 : 1) + (settings->data.synthetic ? 0 : 1);
     if (args->operand_count < wanted)
-        return problem_set(problem, settings->predictions ? "name a folder with a data set (--help shows how)"
-                                                          : "name a model and a folder with a data set (--help shows how)");
+        return problem_set(problem, settings->predictions
+                                        ? "name a folder with a data set (--help shows how)"
+                                        : "name a model and a folder with a data set (--help shows how)");
     if (settings->predictions && !is_folder(settings->predictions))
         return problem_set(problem, "--predictions %s: no such folder", settings->predictions);
     return 0;

@@ -89,7 +89,7 @@ else
 fi
 
 printf '\n== Look at\n'
-for file in "$result"/segmented/*.png "$result"/test/*-errors.png "$result"/curves.svg "$result"/roc.svg "$result"/pr.svg; do
+for file in "$result"/segmented/*.png "$result"/test/*-errors.png "$result"/*.svg; do
     [ ! -f "$file" ] || printf '   %s\n' "$file"
 done
 printf '   The model is %s\n' "$result/model.safetensors"

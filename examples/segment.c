@@ -20,10 +20,11 @@ static const char about[] =
     "green on the photograph). Several models, with commas between them, are averaged. A folder stands for all\n"
     "pictures in it. An image that cannot be read is reported and the others are still done.";
 
-static const char examples[] = "  unetstar-segment out/model.safetensors photo.jpg -o result\n"
-                               "  unetstar-segment fold0.safetensors,fold1.safetensors photos/ -o result --views 4\n"
-                               "  unetstar-segment model.safetensors photos/ --mask masks/ --clip --bits 16\n"
-                               "  unetstar-segment out/model.safetensors --synthetic 4242 -o result     a made-up photograph";
+static const char examples[] =
+    "  unetstar-segment out/model.safetensors photo.jpg -o result\n"
+    "  unetstar-segment fold0.safetensors,fold1.safetensors photos/ -o result --views 4\n"
+    "  unetstar-segment model.safetensors photos/ --mask masks/ --clip --bits 16\n"
+    "  unetstar-segment out/model.safetensors --synthetic 4242 -o result     a made-up photograph";
 
 static const char closing[] =
     "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.";
@@ -123,7 +124,8 @@ static int collect_images(struct run *run, const struct args *args, struct probl
         free(stem);
         for (k = 0; k < i; k++)
             if (!strcmp(run->names.items[k], run->names.items[i]))
-                return problem_set(problem, "%s and %s would give results of the same name; segment them into two folders",
+                return problem_set(problem,
+                                   "%s and %s would give results of the same name; segment them into two folders",
                                    run->images.items[k], run->images.items[i]);
     }
     return 0;
@@ -161,9 +163,9 @@ static int read_mask(const struct settings *settings, struct job *job, struct pr
         return -1;
     result = picture_read_gray(&job->mask, path, problem);
     if (!result && (job->mask.width != job->photo.width || job->mask.height != job->photo.height))
-        result = problem_set(problem, "sizes differ: %s is %lld x %lld, %s is %lld x %lld", path, (long long)job->mask.width,
-                             (long long)job->mask.height, job->path, (long long)job->photo.width,
-                             (long long)job->photo.height);
+        result = problem_set(problem, "sizes differ: %s is %lld x %lld, %s is %lld x %lld", path,
+                             (long long)job->mask.width, (long long)job->mask.height, job->path,
+                             (long long)job->photo.width, (long long)job->photo.height);
     /* The library takes masks of 8 bits. */
     if (!result && job->mask.bits == 16) {
         int64_t i, n = job->mask.width * job->mask.height;
@@ -212,7 +214,8 @@ static int write_results(const struct settings *settings, const struct job *job,
     int result = 0;
     if (settings->probability) {
         char *file = must_format("%s-probability.png", job->name), *path = path_join(settings->out, file);
-        result = write_probability(path, job->probability, job->photo.width, job->photo.height, settings->bits, problem);
+        result =
+            write_probability(path, job->probability, job->photo.width, job->photo.height, settings->bits, problem);
         free(path);
         free(file);
     }
@@ -247,8 +250,8 @@ static int run_session(struct run *run, struct job *job, struct watched *watched
         return problem_set(problem, "%s: out of memory", job->name);
     picture_describe(&job->photo, &photo);
     picture_describe(&job->mask, &mask);
-    error = unetstar_session_run(run->session, &photo, job->mask.data ? &mask : NULL, job->probability, run->launch.cancel,
-                                 on_progress, watched);
+    error = unetstar_session_run(run->session, &photo, job->mask.data ? &mask : NULL, job->probability,
+                                 run->launch.cancel, on_progress, watched);
     if (error)
         return problem_from_library(problem, job->path ? job->path : job->name, error);
     vessel_probability(job->probability, channels, pixels);
@@ -262,7 +265,8 @@ static void free_job(struct job *job) {
     job->probability = NULL;
 }
 
-static int segment_one(struct run *run, const char *path, char *name, struct watched *watched, struct problem *problem) {
+static int segment_one(struct run *run, const char *path, char *name, struct watched *watched,
+                       struct problem *problem) {
     struct job job = {0};
     int result;
     job.path = path;
@@ -305,14 +309,15 @@ static int segment_all(struct run *run, struct problem *problem) {
     }
     bar_clear(&bar);
     if (failed && n > 1)
-        return problem_set(problem, "%lu of %lu images could not be segmented", (unsigned long)failed, (unsigned long)n);
+        return problem_set(problem, "%lu of %lu images could not be segmented", (unsigned long)failed,
+                           (unsigned long)n);
     if (failed) {
         problem->text[0] = 0; /* it has been printed */
         return -1;
     }
     if (n && !run->settings.quiet)
-        fprintf(stderr, "%lu image%s segmented into %s in %.1f s.\n", (unsigned long)n, n == 1 ? "" : "s", run->settings.out,
-                clock_seconds() - started);
+        fprintf(stderr, "%lu image%s segmented into %s in %.1f s.\n", (unsigned long)n, n == 1 ? "" : "s",
+                run->settings.out, clock_seconds() - started);
     return 0;
 }
 
@@ -324,7 +329,8 @@ static int print_score(struct run *run, const struct job *job, const uint8_t *la
     struct table table = {0};
     int error = unetstar_metrics_create(&metrics, run->launch.context), result;
     if (!error)
-        error = unetstar_metrics_add(metrics, job->name, job->photo.width * job->photo.height, job->probability, label, mask);
+        error = unetstar_metrics_add(metrics, job->name, job->photo.width * job->photo.height, job->probability, label,
+                                     mask);
     result = error ? problem_from_library(problem, job->name, error)
                    : table_from_metrics(&table, metrics, run->settings.threshold, problem);
     if (!result)
@@ -381,7 +387,8 @@ static int run_program(struct run *run, const struct args *args, int synthetic, 
     options.views = run->settings.views;
     options.clip_to_field = run->settings.clip;
     options.memory_budget = (int64_t)run->settings.budget * 1000000;
-    error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count, &options);
+    error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count,
+                                    &options);
     if (error)
         return problem_from_library(problem, args->operands[0], error);
     if (synthetic && segment_synthetic(run, problem))

@@ -81,8 +81,10 @@ static int prepare_folder(struct run *run, struct problem *problem) {
     if (settings->resume && !path_exists(run->checkpoint_path))
         return problem_set(problem, "nothing to resume: there is no %s", run->checkpoint_path);
     if (!settings->resume && !settings->overwrite && holds_training)
-        return problem_set(problem, "%s holds a training already: --resume goes on with it, --overwrite replaces it, or "
-                           "choose another --out", settings->out);
+        return problem_set(problem,
+                           "%s holds a training already: --resume goes on with it, --overwrite replaces it, or "
+                           "choose another --out",
+                           settings->out);
     return 0;
 }
 
@@ -114,10 +116,12 @@ static int load_data(struct run *run, struct problem *problem) {
     if (load_samples(&run->training_set, run->launch.context, &run->collection, &run->split.train, run->launch.cancel,
                      "reading training images", settings->quiet, problem))
         return -1;
-    if (run->validation.count && load_samples(&run->validation_set, run->launch.context, &run->collection, &run->validation,
-                               run->launch.cancel, "reading validation images", settings->quiet, problem))
+    if (run->validation.count &&
+        load_samples(&run->validation_set, run->launch.context, &run->collection, &run->validation, run->launch.cancel,
+                     "reading validation images", settings->quiet, problem))
         return -1;
-    return check_samples(run->launch.context, &run->collection, &run->split.test, run->launch.cancel, settings->quiet, problem);
+    return check_samples(run->launch.context, &run->collection, &run->split.test, run->launch.cancel, settings->quiet,
+                         problem);
 }
 
 static int build_trainer(struct run *run, struct problem *problem) {
@@ -128,7 +132,8 @@ static int build_trainer(struct run *run, struct problem *problem) {
         (error = unetstar_model_set_meta(run->model, "training.data", run->data_title)) ||
         (error = unetstar_model_set_meta(run->model, "training.split", run->split.text)) ||
         (error = unetstar_optimizer_create(&run->optimizer, run->model, &settings->optimizer)) ||
-        (error = unetstar_trainer_create(&run->trainer, run->model, run->optimizer, &settings->trainer, &settings->loss)))
+        (error =
+             unetstar_trainer_create(&run->trainer, run->model, run->optimizer, &settings->trainer, &settings->loss)))
         return problem_from_library(problem, NULL, error);
     if (settings->resume && (error = unetstar_trainer_load(run->trainer, run->checkpoint_path)))
         return problem_from_library(problem, "cannot resume", error);
@@ -146,11 +151,12 @@ static void print_summary(const struct run *run) {
             (unsigned long)run->split.train.count, (unsigned long)run->validation.count,
             (unsigned long)run->split.test.count);
     fprintf(stderr, "network  %s: %lld parameters\n", network, (long long)unetstar_model_parameter_count(run->model));
-    fprintf(stderr, "training %lld epochs of %lld steps of %d patches of %dx%d, seed %llu\n", (long long)trainer->epochs,
-            (long long)trainer->steps_per_epoch, (int)trainer->batch_size, (int)trainer->patch_width,
-            (int)trainer->patch_height, (unsigned long long)settings->seed);
+    fprintf(stderr, "training %lld epochs of %lld steps of %d patches of %dx%d, seed %llu\n",
+            (long long)trainer->epochs, (long long)trainer->steps_per_epoch, (int)trainer->batch_size,
+            (int)trainer->patch_width, (int)trainer->patch_height, (unsigned long long)settings->seed);
     fprintf(stderr, "machine  %s, %d thread%s, %.0f MB for training\n", unetstar_context_isa(run->launch.context),
-            (int)unetstar_context_threads(run->launch.context), unetstar_context_threads(run->launch.context) == 1 ? "" : "s",
+            (int)unetstar_context_threads(run->launch.context),
+            unetstar_context_threads(run->launch.context) == 1 ? "" : "s",
             (double)unetstar_trainer_workspace_size(run->trainer) / 1e6);
 }
 
@@ -170,13 +176,15 @@ static void show_step(struct watch *watch, const unetstar_progress *progress) {
         watch->last_epoch = progress->epoch + 1;
         watch->last_step = progress->done;
     }
-    snprintf(text, sizeof text, "epoch %*lld/%lld", settings->trainer.epochs > 99 ? 3 : 2, (long long)progress->epoch + 1,
-             (long long)progress->epochs);
+    snprintf(text, sizeof text, "epoch %*lld/%lld", settings->trainer.epochs > 99 ? 3 : 2,
+             (long long)progress->epoch + 1, (long long)progress->epochs);
     bar_label(&watch->bar, text);
     if (progress->best_metric > -1e300)
-        snprintf(metric, sizeof metric, "  best %s %.4f", settings_metric_name(settings->trainer.metric), progress->best_metric);
+        snprintf(metric, sizeof metric, "  best %s %.4f", settings_metric_name(settings->trainer.metric),
+                 progress->best_metric);
     if (validating)
-        snprintf(text, sizeof text, "validating %lld/%lld%s", (long long)progress->done, (long long)progress->total, metric);
+        snprintf(text, sizeof text, "validating %lld/%lld%s", (long long)progress->done, (long long)progress->total,
+                 metric);
     else
         snprintf(text, sizeof text, "loss %.4f%s  %.0f images/s", progress->loss, metric, progress->images_per_second);
     bar_update(&watch->bar, ((double)progress->epoch + (validating ? 1 : within)) / (double)progress->epochs, text);
@@ -186,7 +194,8 @@ static void write_logs(struct watch *watch) {
     const struct run *run = watch->run;
     struct problem problem;
     if (history_write_csv(&watch->history, run->log_path, &problem) ||
-        history_write_svg(&watch->history, settings_metric_name(run->settings.trainer.metric), run->curves_path, &problem)) {
+        history_write_svg(&watch->history, settings_metric_name(run->settings.trainer.metric), run->curves_path,
+                          &problem)) {
         if (!watch->log_failed)
             warn(watch, &problem);
         watch->log_failed = 1;
@@ -211,14 +220,15 @@ static void end_epoch(struct watch *watch, const unetstar_progress *progress) {
     if (progress->metric > -1e300)
         snprintf(metric, sizeof metric, "  %s %.4f%s", settings_metric_name(settings->trainer.metric), progress->metric,
                  progress->is_best ? " (best)" : "       ");
-    snprintf(line, sizeof line, "epoch %*lld/%lld  loss %.4f%s  %.0f images/s  %.1f s", settings->trainer.epochs > 99 ? 3 : 2,
-             epoch.number, (long long)progress->epochs, epoch.loss, metric, epoch.images_per_second, epoch.seconds);
+    snprintf(line, sizeof line, "epoch %*lld/%lld  loss %.4f%s  %.0f images/s  %.1f s",
+             settings->trainer.epochs > 99 ? 3 : 2, epoch.number, (long long)progress->epochs, epoch.loss, metric,
+             epoch.images_per_second, epoch.seconds);
     bar_say(&watch->bar, line);
     write_logs(watch);
 }
 
-/* A trainer must not be used from its own callback, so a checkpoint is saved between two calls of fit: the end of an epoch
- * stops the first, and the second goes on with the same bits. */
+/* A trainer must not be used from its own callback, so a checkpoint is saved between two calls of fit: the end of an
+ * epoch stops the first, and the second goes on with the same bits. */
 static int on_progress(void *user, const unetstar_progress *progress) {
     struct watch *watch = user;
     int64_t every = watch->run->settings.checkpoint_every;
@@ -244,7 +254,8 @@ static void print_resume_command(const struct run *run) {
         const char *word = run->argv[i], *c;
         if (i && (!strcmp(word, "--resume") || !strcmp(word, "--overwrite")))
             continue;
-        if (word[0] && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=,+:@%") == strlen(word)) {
+        if (word[0] &&
+            strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=,+:@%") == strlen(word)) {
             fprintf(stderr, " %s", word);
             continue;
         }
@@ -280,8 +291,8 @@ static int train(struct watch *watch, struct problem *problem) {
     for (;;) {
         int error;
         watch->pause = 0;
-        error = unetstar_trainer_fit(run->trainer, run->training_set, run->validation_set, run->launch.cancel, on_progress,
-                                     watch);
+        error = unetstar_trainer_fit(run->trainer, run->training_set, run->validation_set, run->launch.cancel,
+                                     on_progress, watch);
         if (unetstar_cancel_requested(run->launch.cancel))
             return stop_training(watch, problem);
         if (!error || (error == UNETSTAR_ESTATE && may_have_ended)) {
@@ -294,7 +305,8 @@ static int train(struct watch *watch, struct problem *problem) {
             return EXIT_FAILED;
         }
         may_have_ended = 1;
-        /* A full disk now may be an emptier one after the next epoch: what has been learned is worth more than a stop. */
+        /* A full disk now may be an emptier one after the next epoch: what has been learned is worth more than a stop.
+         */
         if (save_checkpoint(run, problem))
             warn(watch, problem);
     }

@@ -626,7 +626,7 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_create(unetstar_trainer **out, 
                                                         const unetstar_trainer_options *options,
                                                         const unetstar_loss_options *loss);
 UNETSTAR_API void unetstar_trainer_destroy(unetstar_trainer *trainer);
-/* Bytes planned for activations, gradients and scratch. */
+/* Bytes planned at creation: activations, gradients, scratch, the patches of a batch, the best weights. */
 UNETSTAR_API size_t unetstar_trainer_workspace_size(const unetstar_trainer *trainer);
 
 /* The whole loop: epochs of steps on random patches (centre uniformly random inside the field of view), validation, schedule,

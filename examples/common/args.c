@@ -70,8 +70,8 @@ static void describe_initial(struct arg *arg) {
     }
 }
 
-static void add(struct args *args, enum arg_kind kind, const char *name, char letter, const char *placeholder, void *value,
-                double low, double high, const struct choice *choices, const char *help) {
+static void add(struct args *args, enum arg_kind kind, const char *name, char letter, const char *placeholder,
+                void *value, double low, double high, const struct choice *choices, const char *help) {
     struct arg *arg;
     if (args->count == ARGS_MAX) { /* a mistake in the program, not in its use */
         fprintf(stderr, "%s: too many options; raise ARGS_MAX\n", args->program);
@@ -259,7 +259,8 @@ static int read_size(const struct arg *arg, const char *text, struct problem *pr
         if (end == second || *end)
             return problem_set(problem, "--%s %s: write it as 96x96 (width x height)", arg->name, text);
     }
-    if ((double)width < arg->low || (double)width > arg->high || (double)height < arg->low || (double)height > arg->high)
+    if ((double)width < arg->low || (double)width > arg->high || (double)height < arg->low ||
+        (double)height > arg->high)
         return out_of_range(arg, text, problem);
     ((int32_t *)arg->value)[0] = (int32_t)width;
     ((int32_t *)arg->value)[1] = (int32_t)height;

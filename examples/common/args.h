@@ -1,4 +1,5 @@
-/* args.h - a small declarative table of options: it parses, checks ranges, prints the help and knows the nearest name. */
+/* args.h - a small declarative table of options: it parses, checks ranges, prints the help and knows
+ * the nearest name. */
 #ifndef EXAMPLES_ARGS_H
 #define EXAMPLES_ARGS_H
 

@@ -45,7 +45,8 @@ static void print_option(const struct arg *arg) {
     snprintf(left, sizeof left, "  %s%.1s%s--%s%s%s%s", arg->letter ? "-" : "", arg->letter ? &arg->letter : "",
              arg->letter ? ", " : "", arg->kind == ARG_BOOL ? "[no-]" : "", arg->name, value[0] ? " " : "", value);
     snprintf(right, sizeof right, "%s%s%s%s%s%s", arg->help, list[0] && value != list ? ": " : "",
-             list[0] && value != list ? list : "", arg->initial[0] ? " [" : "", arg->initial, arg->initial[0] ? "]" : "");
+             list[0] && value != list ? list : "", arg->initial[0] ? " [" : "", arg->initial,
+             arg->initial[0] ? "]" : "");
     printf("%s", left);
     if (strlen(left) >= HELP_COLUMN)
         printf("\n%*s", HELP_COLUMN, "");

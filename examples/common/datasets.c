@@ -17,15 +17,17 @@ void data_options_init(struct data_options *options) {
 void data_arguments(struct args *args, struct data_options *options, int with_observer) {
     args_group(args, "Data");
     args_choice(args, "layout", layout_choices, &options->layout, "how the folders lie");
-    args_text(args, "labels", 0, "NAME", &options->labels,
-              "which labels: ah or vk (STARE), 1st_manual or 2nd_manual (DRIVE), 1stHO or 2ndHO (CHASE_DB1), or the folder's "
-              "name");
+    args_text(
+        args, "labels", 0, "NAME", &options->labels,
+        "which labels: ah or vk (STARE), 1st_manual or 2nd_manual (DRIVE), 1stHO or 2ndHO (CHASE_DB1), or the folder's "
+        "name");
     args_text(args, "masks", 0, "NAME", &options->masks,
               "folder of field-of-view masks; \"none\": find the field of view in the images");
     if (with_observer)
         args_text(args, "observer", 0, "NAME", &options->observer,
                   "labels of a second human, named as for --labels, as one more row of the table");
-    args_int32(args, "folds", &options->folds, 2, 1000, "cut the images, in order of their names, into this many folds");
+    args_int32(args, "folds", &options->folds, 2, 1000,
+               "cut the images, in order of their names, into this many folds");
     args_int32(args, "fold", &options->fold, -1, 999,
                "fold that tests, counted from 0; -1: the data set's own train and test folders, or else fold 2");
     args_flag(args, "all", &options->all, with_observer ? "test all images" : "train on all images and test none");
@@ -102,7 +104,8 @@ static void rename_sample(struct collection *collection, size_t index) {
     sample->name = longer;
 }
 
-/* Names become file names of results, so equal ones (1_A of train and of test) get their origin in front, or a number. */
+/* Names become file names of results, so equal ones (1_A of train and of test) get their origin in
+ * front, or a number. */
 static void make_names_unique(struct collection *collection) {
     char *equal = must_allocate(collection->count, 1);
     size_t i;
@@ -136,8 +139,8 @@ static void add_synthetic(struct collection *collection, const struct data_optio
                                (unsigned long long)options->synthetic_seed);
 }
 
-int collection_open(struct collection *collection, const struct data_options *options, char *const *folders, int n_folders,
-                    struct problem *problem) {
+int collection_open(struct collection *collection, const struct data_options *options, char *const *folders,
+                    int n_folders, struct problem *problem) {
     int i;
     memset(collection, 0, sizeof *collection);
     if (options->synthetic)
@@ -207,8 +210,8 @@ int split_make(struct split *split, const struct collection *collection, const s
     size_t g, i;
     memset(split, 0, sizeof *split);
     if (fold >= options->folds)
-        return problem_set(problem, "--fold %d: with --folds %d it must be from 0 to %d", (int)fold, (int)options->folds,
-                           (int)options->folds - 1);
+        return problem_set(problem, "--fold %d: with --folds %d it must be from 0 to %d", (int)fold,
+                           (int)options->folds, (int)options->folds - 1);
     if (options->all) {
         take_all(split, collection);
         snprintf(split->text, sizeof split->text, "all images");
@@ -227,8 +230,10 @@ int split_make(struct split *split, const struct collection *collection, const s
     for (i = 0; i < split->test.count; i++) {
         const struct sample *sample = &collection->items[split->test.items[i]];
         if (!sample->label && !sample->synthetic)
-            return problem_set(problem, "test image without label: %s; use --fold N to test on a part of the labelled images, "
-                               "or --all", sample->image);
+            return problem_set(problem,
+                               "test image without label: %s; use --fold N to test on a part of the labelled images, "
+                               "or --all",
+                               sample->image);
     }
     if (by_fold)
         snprintf(split->text, sizeof split->text, "fold %d of %d%s", (int)fold, (int)options->folds,
@@ -244,8 +249,8 @@ int split_validation(struct split *split, struct indices *validation, size_t cou
     if (!count)
         count = n / 5 ? n / 5 : 1;
     if (count >= n)
-        return problem_set(problem, "validation on %lu of %lu training images leaves none to train on", (unsigned long)count,
-                           (unsigned long)n);
+        return problem_set(problem, "validation on %lu of %lu training images leaves none to train on",
+                           (unsigned long)count, (unsigned long)n);
     for (i = 0; i < n; i++)
         if (k < count && i == (2 * k + 1) * n / (2 * count)) {
             indices_add(validation, split->train.items[i]);

@@ -50,8 +50,8 @@ void data_options_init(struct data_options *options);
 void data_arguments(struct args *args, struct data_options *options, int with_observer);
 
 /* Finds all pictures of the folders (or makes up the synthetic ones) and pairs them. */
-int collection_open(struct collection *collection, const struct data_options *options, char *const *folders, int n_folders,
-                    struct problem *problem);
+int collection_open(struct collection *collection, const struct data_options *options, char *const *folders,
+                    int n_folders, struct problem *problem);
 void collection_free(struct collection *collection);
 struct sample *collection_add(struct collection *collection);
 struct group *collection_add_group(struct collection *collection);

@@ -34,7 +34,8 @@ int list_folders(const char *folder, struct names *names, struct problem *proble
 /* Reads at most `limit` bytes; a longer file is an error. *data is the caller's to free. */
 int read_file(const char *path, size_t limit, unsigned char **data, size_t *size, struct problem *problem);
 
-/* Makes a folder and its parents and proves with a file of some kilobytes that it can be written, before hours of work. */
+/* Makes a folder and its parents and proves with a file of some kilobytes that it can be written,
+ * before hours of work. */
 int make_output_folder(const char *path, struct problem *problem);
 
 /* A file that is written beside its place and renamed into it when every byte is on the disk. */

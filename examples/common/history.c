@@ -89,7 +89,8 @@ int history_write_csv(const struct history *history, const char *path, struct pr
     return outfile_commit(&file, problem);
 }
 
-int history_write_svg(const struct history *history, const char *metric_name, const char *path, struct problem *problem) {
+int history_write_svg(const struct history *history, const char *metric_name, const char *path,
+                      struct problem *problem) {
     size_t i, n = history->count, best = 0;
     double *x, *loss, *metric;
     struct plot plots[2];

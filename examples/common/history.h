@@ -24,6 +24,7 @@ void history_free(struct history *history);
 /* Reads a log back; no file is no error. */
 int history_read(struct history *history, const char *path, struct problem *problem);
 int history_write_csv(const struct history *history, const char *path, struct problem *problem);
-int history_write_svg(const struct history *history, const char *metric_name, const char *path, struct problem *problem);
+int history_write_svg(const struct history *history, const char *metric_name, const char *path,
+                      struct problem *problem);
 
 #endif

@@ -23,7 +23,8 @@ static int isa_from_environment(int32_t *limit, struct problem *problem) {
             *limit = levels[i].value;
             return 0;
         }
-    return problem_set(problem, "UNETSTAR_ISA=%s: must be one of reference, reference+fma, avx2, avx512, neon, best", text);
+    return problem_set(problem, "UNETSTAR_ISA=%s: must be one of reference, reference+fma, avx2, avx512, neon, best",
+                       text);
 }
 
 int launch_start(struct launch *launch, int32_t threads, struct problem *problem) {

@@ -10,8 +10,8 @@ struct launch {
     unetstar_cancel *cancel;
 };
 
-/* threads 0: as many as CPUs. The environment variable UNETSTAR_ISA limits the instruction set (reference, reference+fma,
- * avx2, avx512, neon): for tests and bug reports, results are the same. */
+/* threads 0: as many as CPUs. The environment variable UNETSTAR_ISA limits the instruction set (reference,
+ * reference+fma, avx2, avx512, neon): for tests and bug reports, results are the same. */
 int launch_start(struct launch *launch, int32_t threads, struct problem *problem);
 void launch_end(struct launch *launch);
 

@@ -31,9 +31,8 @@ static const struct layout layouts[] = {
 };
 enum { LAYOUTS = sizeof layouts / sizeof layouts[0], CHASE = 2 };
 
-const struct choice layout_choices[] = {{"auto", 0}, {"stare", 1}, {"drive", 2},        {"chase", 3},
-                                        {"hrf", 4},  {"fives", 5}, {"folder-split", 6}, {"folder", 7},
-                                        {NULL, 0}};
+const struct choice layout_choices[] = {{"auto", 0},  {"stare", 1},        {"drive", 2},  {"chase", 3}, {"hrf", 4},
+                                        {"fives", 5}, {"folder-split", 6}, {"folder", 7}, {NULL, 0}};
 
 static char *fill_pattern(const char *pattern, const char *name) {
     const char *star = strchr(pattern, '*');
@@ -101,8 +100,8 @@ static void role_free(struct role *role) {
     names_free(&role->keys);
 }
 
-/* Lists a folder. only: when photographs and labels share it, labels are what ends in the suffix, photographs what does not
- * end in any observer's ("HO"). */
+/* Lists a folder. only: when photographs and labels share it, labels are what ends in the suffix, photographs what does
+ * not end in any observer's ("HO"). */
 static int role_list(struct role *role, const char *suffix, char key_end, int shared, int is_label,
                      struct problem *problem) {
     struct names all = {0};
@@ -248,8 +247,10 @@ static int add_sample(struct reading *reading, struct collection *collection, si
     if (reading->masks.folder) {
         sample->mask = role_find(&reading->masks, key);
         if (!sample->mask)
-            return problem_set(problem, "image without mask: %s (looked for %s.* in %s; --masks none finds the field of view "
-                               "in the images)", sample->image, key, reading->masks.folder);
+            return problem_set(problem,
+                               "image without mask: %s (looked for %s.* in %s; --masks none finds the field of view "
+                               "in the images)",
+                               sample->image, key, reading->masks.folder);
     }
     if (reading->observers.folder)
         sample->observer = role_find(&reading->observers, key);
@@ -271,7 +272,8 @@ static int read_opened_part(struct reading *reading, struct collection *collecti
     if (labels < 0 || (labels > 0 && part != PART_TEST))
         return -1;
     labelled = labels == 0;
-    if (reading->options->observer && open_labels(reading, &reading->observers, reading->options->observer, problem) < 0)
+    if (reading->options->observer &&
+        open_labels(reading, &reading->observers, reading->options->observer, problem) < 0)
         return -1;
     if (open_masks(reading, problem))
         return -1;
@@ -287,8 +289,8 @@ static int read_opened_part(struct reading *reading, struct collection *collecti
     return 0;
 }
 
-static int read_part(const struct layout *layout, struct collection *collection, const char *folder, const char *part_name,
-                     int part, const struct data_options *options, struct problem *problem) {
+static int read_part(const struct layout *layout, struct collection *collection, const char *folder,
+                     const char *part_name, int part, const struct data_options *options, struct problem *problem) {
     struct reading reading = {0};
     int result;
     reading.layout = layout;
@@ -332,14 +334,17 @@ int layout_read(struct collection *collection, const char *folder, const struct 
         if (matches(&layouts[i], folder))
             layout = &layouts[i];
     if (!layout)
-        return problem_set(problem, "%s: not a data set this program knows (STARE, DRIVE, CHASE_DB1, HRF, FIVES, or images/ "
-                           "and labels/; see --help)", folder);
+        return problem_set(problem,
+                           "%s: not a data set this program knows (STARE, DRIVE, CHASE_DB1, HRF, FIVES, or images/ "
+                           "and labels/; see --help)",
+                           folder);
     group = collection_add_group(collection);
     group->first = first;
     if (!layout->train) {
         result = read_part(layout, collection, folder, "", PART_NONE, options, problem);
     } else {
-        int train = has_folder(folder, layout->train, layout->images), test = has_folder(folder, layout->test, layout->images);
+        int train = has_folder(folder, layout->train, layout->images),
+            test = has_folder(folder, layout->test, layout->images);
         group->has_parts = train && test;
         if (!train && !test)
             return problem_set(problem, "%s: neither %s/%s nor %s/%s is there", folder, layout->train, layout->images,

@@ -7,21 +7,24 @@
 #include "picture.h"
 
 /* A label or mask of the photograph's size; path NULL: none, and *described stays NULL. */
-static int read_companion(const char *path, const char *image_path, const struct picture *image, struct picture *picture,
-                          unetstar_image *storage, const unetstar_image **described, struct problem *problem) {
+static int read_companion(const char *path, const char *image_path, const struct picture *image,
+                          struct picture *picture, unetstar_image *storage, const unetstar_image **described,
+                          struct problem *problem) {
     if (!path)
         return 0;
     if (picture_read_gray(picture, path, problem))
         return -1;
     if (picture->width != image->width || picture->height != image->height)
-        return problem_set(problem, "sizes differ: %s is %lld x %lld, %s is %lld x %lld", path, (long long)picture->width,
-                           (long long)picture->height, image_path, (long long)image->width, (long long)image->height);
+        return problem_set(problem, "sizes differ: %s is %lld x %lld, %s is %lld x %lld", path,
+                           (long long)picture->width, (long long)picture->height, image_path, (long long)image->width,
+                           (long long)image->height);
     picture_describe(picture, storage);
     *described = storage;
     return 0;
 }
 
-static int add_files(unetstar_dataset *into, const struct sample *sample, const char *label_path, struct problem *problem) {
+static int add_files(unetstar_dataset *into, const struct sample *sample, const char *label_path,
+                     struct problem *problem) {
     struct picture image = {0}, label = {0}, mask = {0};
     unetstar_image photo, storage[2];
     const unetstar_image *labels = NULL, *masks = NULL;
@@ -52,7 +55,8 @@ int load_sample(unetstar_dataset *into, const struct sample *sample, struct prob
 
 int load_observer(unetstar_dataset *into, const struct sample *sample, struct problem *problem) {
     if (!sample->observer)
-        return problem_set(problem, "no label of the second observer for %s", sample->image ? sample->image : sample->name);
+        return problem_set(problem, "no label of the second observer for %s",
+                           sample->image ? sample->image : sample->name);
     return add_files(into, sample, sample->observer, problem);
 }
 

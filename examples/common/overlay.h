@@ -4,7 +4,8 @@
 
 #include "picture.h"
 
-/* The photograph with found vessels (probability >= threshold) in bright green over a dimmed picture. NULL: no memory. */
+/* The photograph with found vessels (probability >= threshold) in bright green over a dimmed picture.
+ * NULL: no memory. */
 uint8_t *overlay_vessels(const unetstar_image *photo, const float *probability, double threshold);
 /* Against a label: found vessels white, missed ones red, false ones blue; outside the mask darkened. */
 uint8_t *overlay_errors(const unetstar_image *photo, const float *probability, double threshold, const uint8_t *label,

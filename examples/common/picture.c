@@ -23,10 +23,17 @@ enum picture_format picture_format_of(const struct bytes *file) {
         size_t length;
         const char *magic;
     } known[] = {
-        {FORMAT_PNG, 8, "\x89PNG\r\n\x1a\n"}, {FORMAT_JPEG, 3, "\xff\xd8\xff"}, {FORMAT_GIF, 4, "GIF8"},
-        {FORMAT_TIFF, 4, "II*\0"},           {FORMAT_TIFF, 4, "MM\0*"},       {FORMAT_TIFF, 4, "II+\0"},
-        {FORMAT_TIFF, 4, "MM\0+"},           {FORMAT_PNM, 2, "P5"},           {FORMAT_PNM, 2, "P6"},
-        {FORMAT_GZIP, 2, "\x1f\x8b"},        {FORMAT_BMP, 2, "BM"},
+        {FORMAT_PNG, 8, "\x89PNG\r\n\x1a\n"},
+        {FORMAT_JPEG, 3, "\xff\xd8\xff"},
+        {FORMAT_GIF, 4, "GIF8"},
+        {FORMAT_TIFF, 4, "II*\0"},
+        {FORMAT_TIFF, 4, "MM\0*"},
+        {FORMAT_TIFF, 4, "II+\0"},
+        {FORMAT_TIFF, 4, "MM\0+"},
+        {FORMAT_PNM, 2, "P5"},
+        {FORMAT_PNM, 2, "P6"},
+        {FORMAT_GZIP, 2, "\x1f\x8b"},
+        {FORMAT_BMP, 2, "BM"},
     };
     size_t i;
     for (i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -40,8 +47,10 @@ int picture_check_size(const char *path, int64_t width, int64_t height, struct p
         return problem_set(problem, "cannot read %s: it says it is %lld x %lld pixels", path, (long long)width,
                            (long long)height);
     if (width > PICTURE_MAX_SIDE || height > PICTURE_MAX_SIDE || width * height > PICTURE_MAX_PIXELS)
-        return problem_set(problem, "cannot read %s: it says it is %lld x %lld pixels; at most %d a side and %lld million "
-                           "in all are read", path, (long long)width, (long long)height, PICTURE_MAX_SIDE,
+        return problem_set(problem,
+                           "cannot read %s: it says it is %lld x %lld pixels; at most %d a side and %lld million "
+                           "in all are read",
+                           path, (long long)width, (long long)height, PICTURE_MAX_SIDE,
                            (long long)(PICTURE_MAX_PIXELS / 1000000));
     return 0;
 }

@@ -20,8 +20,8 @@ struct picture {
     int32_t bits;     /* 8 or 16 */
 };
 
-/* Reads PNG, JPEG, GIF (first frame), BMP, PGM/PPM, with libtiff TIFF, with zlib any of them gzipped. The content decides,
- * not the name. A damaged or cut-off file is an error: half a label must not train anything. */
+/* Reads PNG, JPEG, GIF (first frame), BMP, PGM/PPM, with libtiff TIFF, with zlib any of them gzipped. The content
+ * decides, not the name. A damaged or cut-off file is an error: half a label must not train anything. */
 int picture_read(struct picture *picture, const char *path, struct problem *problem);
 /* The same for a label, mask or probability map: one channel (the largest of three). */
 int picture_read_gray(struct picture *picture, const char *path, struct problem *problem);

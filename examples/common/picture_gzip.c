@@ -41,7 +41,8 @@ static int unpack(z_stream *stream, const struct bytes *file, unsigned char **da
         status = inflate(stream, Z_NO_FLUSH);
         used = room - stream->avail_out;
         if (status == Z_BUF_ERROR || (status == Z_OK && !stream->avail_in && stream->avail_out))
-            return problem_set(problem, "cannot read %s: the file is damaged (the gzip data end too early)", file->path);
+            return problem_set(problem, "cannot read %s: the file is damaged (the gzip data end too early)",
+                               file->path);
         if (status != Z_OK && status != Z_STREAM_END)
             return problem_set(problem, "cannot read %s: the file is damaged (%s)", file->path,
                                stream->msg ? stream->msg : "gzip error");

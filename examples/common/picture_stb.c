@@ -1,4 +1,5 @@
-/* picture_stb.c - the only place that knows stb_image and stb_image_write (Debian's libstb-dev; public domain / MIT). */
+/* picture_stb.c - the only place that knows stb_image and stb_image_write (Debian's libstb-dev;
+ * public domain / MIT). */
 #include <limits.h>
 #include <stdlib.h>
 
@@ -44,7 +45,8 @@ int picture_decode_stb(struct picture *picture, enum picture_format format, cons
         return -1;
     wanted = channels <= 2 ? 1 : 3; /* transparency is left out */
     if (wide)
-        picture->data = (unsigned char *)stbi_load_16_from_memory(file->data, length, &width, &height, &channels, wanted);
+        picture->data =
+            (unsigned char *)stbi_load_16_from_memory(file->data, length, &width, &height, &channels, wanted);
     else
         picture->data = stbi_load_from_memory(file->data, length, &width, &height, &channels, wanted);
     if (!picture->data)

@@ -93,7 +93,8 @@ static int decode_any(struct picture *picture, TIFF *tiff) {
 static int decode_opened(struct picture *picture, TIFF *tiff, struct memory_file *memory, struct problem *problem) {
     const char *path = memory->file->path;
     uint32_t width = 0, height = 0;
-    uint16_t bits = 8, samples = 1, planar = PLANARCONFIG_CONTIG, photometric = PHOTOMETRIC_RGB, format = SAMPLEFORMAT_UINT;
+    uint16_t bits = 8, samples = 1, planar = PLANARCONFIG_CONTIG, photometric = PHOTOMETRIC_RGB,
+             format = SAMPLEFORMAT_UINT;
     int wide;
     TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width);
     TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
@@ -128,8 +129,8 @@ int picture_decode_tiff(struct picture *picture, const struct bytes *file, struc
     TIFFSetErrorHandler(NULL); /* silence; the complaint is kept with its file instead */
     TIFFSetWarningHandler(NULL);
     TIFFSetErrorHandlerExt(keep_complaint);
-    tiff = TIFFClientOpen(file->path, "rm", &memory, memory_read, memory_write, memory_seek, memory_close, memory_size, NULL,
-                          NULL);
+    tiff = TIFFClientOpen(file->path, "rm", &memory, memory_read, memory_write, memory_seek, memory_close, memory_size,
+                          NULL, NULL);
     if (!tiff)
         return problem_set(problem, "cannot read %s: the TIFF is damaged (%s)", file->path,
                            memory.complaint[0] ? memory.complaint : "its header makes no sense");

@@ -153,8 +153,8 @@ static void draw_plot(FILE *svg, const struct plot *plot, double left, int width
     label(svg, frame.left + frame.width / 2, 24, "middle", 15, " font-weight=\"600\"", plot->title);
     draw_ticks(svg, &frame, 0, plot->whole_x);
     draw_ticks(svg, &frame, 1, 0);
-    fprintf(svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"none\" stroke=\"#9aa1ab\"/>\n", frame.left,
-            frame.top, frame.width, frame.height);
+    fprintf(svg, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"none\" stroke=\"#9aa1ab\"/>\n",
+            frame.left, frame.top, frame.width, frame.height);
     for (k = 0; k < plot->line_count; k++)
         draw_line(svg, &frame, &plot->lines[k]);
     draw_legend(svg, plot, &frame);

@@ -57,8 +57,8 @@ static int open_parts(const unetstar_dataset *one, struct opened *opened, struct
     return 0;
 }
 
-static int read_prediction(const struct scoring *scoring, const char *name, const struct opened *opened, float *probability,
-                           struct problem *problem) {
+static int read_prediction(const struct scoring *scoring, const char *name, const struct opened *opened,
+                           float *probability, struct problem *problem) {
     char *file = must_format("%s-probability.png", name), *path = path_join(scoring->predictions, file);
     struct picture map;
     int64_t i;
@@ -72,8 +72,9 @@ static int read_prediction(const struct scoring *scoring, const char *name, cons
     }
     result = picture_read_gray(&map, path, problem);
     if (!result && (map.width != opened->photo.width || map.height != opened->photo.height))
-        result = problem_set(problem, "sizes differ: %s is %lld x %lld, its image is %lld x %lld", path, (long long)map.width,
-                             (long long)map.height, (long long)opened->photo.width, (long long)opened->photo.height);
+        result = problem_set(problem, "sizes differ: %s is %lld x %lld, its image is %lld x %lld", path,
+                             (long long)map.width, (long long)map.height, (long long)opened->photo.width,
+                             (long long)opened->photo.height);
     for (i = 0; i < opened->pixels && !result; i++)
         probability[i] = map.bits == 16 ? (float)((const uint16_t *)(const void *)map.data)[i] / 65535.0f
                                         : (float)map.data[i] / 255.0f;
@@ -84,7 +85,8 @@ static int read_prediction(const struct scoring *scoring, const char *name, cons
 
 static int run_session(const struct scoring *scoring, const char *name, const struct opened *opened, float *probability,
                        struct problem *problem) {
-    int error = unetstar_session_run(scoring->session, &opened->photo, &opened->mask, probability, scoring->cancel, NULL, NULL);
+    int error =
+        unetstar_session_run(scoring->session, &opened->photo, &opened->mask, probability, scoring->cancel, NULL, NULL);
     if (error)
         return problem_from_library(problem, name, error);
     vessel_probability(probability, unetstar_session_channels(scoring->session), opened->pixels);
@@ -95,7 +97,8 @@ static int write_pictures(const struct scoring *scoring, const char *name, const
                           const float *probability, struct problem *problem) {
     char *base = path_join(scoring->pictures, name);
     char *map = must_format("%s-probability.png", base), *compared = must_format("%s-errors.png", base);
-    uint8_t *rgb = overlay_errors(&opened->photo, probability, scoring->threshold, opened->label.data, opened->mask.data);
+    uint8_t *rgb =
+        overlay_errors(&opened->photo, probability, scoring->threshold, opened->label.data, opened->mask.data);
     int result = rgb ? 0 : problem_set(problem, "cannot write %s: out of memory", compared);
     if (!result)
         result = write_probability(map, probability, opened->photo.width, opened->photo.height, 8, problem);
@@ -108,8 +111,8 @@ static int write_pictures(const struct scoring *scoring, const char *name, const
     return result;
 }
 
-static int add_to_metrics(unetstar_metrics *metrics, const char *name, const struct opened *opened, const float *probability,
-                          struct problem *problem) {
+static int add_to_metrics(unetstar_metrics *metrics, const char *name, const struct opened *opened,
+                          const float *probability, struct problem *problem) {
     int error = unetstar_metrics_add(metrics, name, opened->pixels, probability, opened->label.data, opened->mask.data);
     return error ? problem_from_library(problem, name, error) : 0;
 }
@@ -175,8 +178,8 @@ static int score_observer(const struct scoring *scoring, const struct sample *sa
     return result;
 }
 
-static int observer_row(const struct scoring *scoring, const struct collection *collection, const struct indices *indices,
-                        struct table *table, struct problem *problem) {
+static int observer_row(const struct scoring *scoring, const struct collection *collection,
+                        const struct indices *indices, struct table *table, struct problem *problem) {
     unetstar_metrics *metrics = NULL;
     struct table humans = {0};
     size_t i;

@@ -17,7 +17,8 @@ struct scoring {
     const char *pictures; /* folder for probability maps and error pictures, NULL: none */
 };
 
-/* The vessel probability of a session's output of (channels, h, w), in place: with more than two classes 1 - background. */
+/* The vessel probability of a session's output of (channels, h, w), in place: with more than two classes 1 -
+ * background. */
 void vessel_probability(float *probability, int64_t channels, int64_t pixels);
 
 /* metrics: a new object with every image in it, the caller's to destroy. */

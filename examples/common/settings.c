@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct choice presets[] = {{"original", PRESET_ORIGINAL}, {"original-rgb", PRESET_ORIGINAL_RGB}, {NULL, 0}};
+static const struct choice presets[] = {
+    {"original", PRESET_ORIGINAL}, {"original-rgb", PRESET_ORIGINAL_RGB}, {NULL, 0}};
 static const struct choice fusions[] = {
     {"sum", UNETSTAR_FUSION_SUM}, {"star", UNETSTAR_FUSION_STAR}, {"concat", UNETSTAR_FUSION_CONCAT}, {NULL, 0}};
 static const struct choice activations[] = {{"none", UNETSTAR_ACTIVATION_NONE},
@@ -36,9 +37,12 @@ static const struct choice validations[] = {{"none", UNETSTAR_VALIDATION_NONE},
                                             {"patches", UNETSTAR_VALIDATION_PATCHES},
                                             {"images", UNETSTAR_VALIDATION_IMAGES},
                                             {NULL, 0}};
-static const struct choice metrics[] = {{"roc-auc", UNETSTAR_METRIC_ROC_AUC}, {"pr-auc", UNETSTAR_METRIC_PR_AUC},
-                                        {"f1", UNETSTAR_METRIC_F1},           {"accuracy", UNETSTAR_METRIC_ACCURACY},
-                                        {"mcc", UNETSTAR_METRIC_MCC},         {"loss", UNETSTAR_METRIC_LOSS},
+static const struct choice metrics[] = {{"roc-auc", UNETSTAR_METRIC_ROC_AUC},
+                                        {"pr-auc", UNETSTAR_METRIC_PR_AUC},
+                                        {"f1", UNETSTAR_METRIC_F1},
+                                        {"accuracy", UNETSTAR_METRIC_ACCURACY},
+                                        {"mcc", UNETSTAR_METRIC_MCC},
+                                        {"loss", UNETSTAR_METRIC_LOSS},
                                         {NULL, 0}};
 static const struct choice views[] = {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}, {NULL, 0}};
 
@@ -102,7 +106,8 @@ static void prep_arguments(struct args *args, unetstar_prep_options *prep) {
     args_group(args, "Preprocessing (stored in the model)");
     args_choice(args, "color", colors, &prep->color, "what the network sees");
     args_bool(args, "min-max", &prep->min_max, "stretch each image to the full range");
-    args_int32(args, "clahe-tiles", &prep->clahe_tiles, 0, 64, "tiles a side of the local contrast equalisation; 0: none");
+    args_int32(args, "clahe-tiles", &prep->clahe_tiles, 0, 64,
+               "tiles a side of the local contrast equalisation; 0: none");
     args_float(args, "clahe-clip", &prep->clahe_clip, 0.01, 1000, "its contrast limit");
     args_float(args, "gamma", &prep->gamma, 0.05, 20, "v^(1/gamma); 1: none");
     args_bool(args, "standardize", &prep->standardize, "subtract the mean, divide by the standard deviation");
@@ -131,7 +136,8 @@ static void optimizer_arguments(struct args *args, struct settings *settings) {
     args_double(args, "beta1", &optimizer->beta1, 0, 0.99999, "of adam and adamw");
     args_double(args, "beta2", &optimizer->beta2, 0, 0.999999999, "of adam and adamw");
     args_double(args, "eps", &optimizer->eps, 0, 1, "of adam and adamw");
-    args_double(args, "clip-gradient", &trainer->clip_gradient_norm, 0, 1e9, "largest norm of the gradient; 0: no limit");
+    args_double(args, "clip-gradient", &trainer->clip_gradient_norm, 0, 1e9,
+                "largest norm of the gradient; 0: no limit");
     args_choice(args, "schedule", schedules, &trainer->schedule, "of the learning rate");
     args_double(args, "min-lr", &trainer->min_learning_rate, 0, 1e3, "lowest learning rate");
     args_double(args, "plateau-factor", &trainer->plateau_factor, 0.001, 1, "of --schedule plateau");
@@ -148,8 +154,9 @@ static void training_arguments(struct args *args, struct settings *settings) {
     args_int64(args, "early-stop", &trainer->early_stop, 0, 1e6, "epochs without a better metric; 0: never");
     args_uint64(args, "seed", &settings->seed, "of weights, patches, augmentation and dropout");
     args_group(args, "Validation (chooses the best weights)");
-    args_choice(args, "validation", validations, &trainer->validation, "on fixed patches of the training images, or on whole "
-                                                                       "images kept back");
+    args_choice(args, "validation", validations, &trainer->validation,
+                "on fixed patches of the training images, or on whole "
+                "images kept back");
     args_double(args, "validation-fraction", &trainer->validation_fraction, 0.001, 100,
                 "patches that validate, as a share of an epoch's");
     args_int32(args, "validation-images", &settings->validation_count, 0, 100000, "images kept back; 0: a fifth");
@@ -171,7 +178,8 @@ void settings_arguments(struct args *args, struct settings *settings) {
     args_flag(args, "overwrite", &settings->overwrite, "start anew although DIR holds a training");
     args_int64(args, "checkpoint-every", &settings->checkpoint_every, 0, 1e6,
                "epochs between checkpoints; 0: only at the end and on Ctrl-C");
-    args_flag(args, "list", &settings->list, "only print which image goes with which label and mask, and what it is for");
+    args_flag(args, "list", &settings->list,
+              "only print which image goes with which label and mask, and what it is for");
     data_arguments(args, &settings->data, 0);
     network_arguments(args, &settings->model);
     prep_arguments(args, &settings->prep);
@@ -194,7 +202,8 @@ int settings_finish(struct settings *settings, struct problem *problem) {
     settings->trainer.patch_height = settings->patch[1];
     if (settings->patch[0] % multiple || settings->patch[1] % multiple)
         return problem_set(problem, "--patch %dx%d: with --levels %d both sizes must be multiples of %d",
-                           (int)settings->patch[0], (int)settings->patch[1], (int)settings->model.levels, (int)multiple);
+                           (int)settings->patch[0], (int)settings->patch[1], (int)settings->model.levels,
+                           (int)multiple);
     if (settings->loss.cross_entropy + settings->loss.focal + settings->loss.dice <= 0)
         return problem_set(problem, "all weights of the loss are 0 (--cross-entropy, --focal, --dice)");
     return 0;

@@ -1,4 +1,5 @@
-/* stop.h - Ctrl-C: the first asks the running call to stop, the second ends the program at once. SIGTERM is the same. */
+/* stop.h - Ctrl-C: the first asks the running call to stop, the second ends the program at once.
+ * SIGTERM is the same. */
 #ifndef EXAMPLES_STOP_H
 #define EXAMPLES_STOP_H
 

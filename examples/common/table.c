@@ -14,8 +14,10 @@ struct column {
     int is_count;
 };
 
-#define SCORE(name, heading) {#name, heading, offsetof(unetstar_scores, name), 0}
-#define COUNT(name) {#name, NULL, offsetof(unetstar_scores, name), 1}
+#define SCORE(name, heading)                                                                                           \
+    { #name, heading, offsetof(unetstar_scores, name), 0 }
+#define COUNT(name)                                                                                                    \
+    { #name, NULL, offsetof(unetstar_scores, name), 1 }
 static const struct column columns[] = {
     SCORE(roc_auc, "ROC AUC"),
     SCORE(pr_auc, "PR AUC"),
@@ -107,8 +109,8 @@ void table_print(const struct table *table, FILE *stream) {
         snprintf(name, sizeof name, "observer %s", table->observer_name);
         print_row(stream, width, name, &table->observer);
     }
-    fprintf(stream, "Vessel means probability >= %g; the best pooled F1, %.4f, would be at %.3f.\n", table->pooled.threshold,
-            table->best_f1, table->best_threshold);
+    fprintf(stream, "Vessel means probability >= %g; the best pooled F1, %.4f, would be at %.3f.\n",
+            table->pooled.threshold, table->best_f1, table->best_threshold);
 }
 
 /* ---- CSV ---- */

@@ -111,7 +111,15 @@ void unetstar_trainer_destroy(unetstar_trainer *trainer) {
 }
 
 size_t unetstar_trainer_workspace_size(const unetstar_trainer *trainer) {
-    return trainer ? us_training_bytes(trainer->trainer->pass) : 0;
+    const struct us_trainer_options *o;
+    size_t pixels, bytes;
+    if (!trainer)
+        return 0;
+    o = &trainer->trainer->options;
+    pixels = (size_t)o->batch_size * (size_t)o->patch_height * (size_t)o->patch_width;
+    bytes = us_training_bytes(trainer->trainer->pass);
+    bytes += (2 * trainer->model->net->n_params + trainer->model->net->n_buffers) * sizeof(float); /* gradients, best */
+    return bytes + pixels * ((size_t)trainer->model->net->options.in_channels * sizeof(float) + 2);
 }
 
 static int ready(const unetstar_trainer *trainer) {

@@ -124,7 +124,15 @@ int us_workers(const us_context *ctx);
 
 int us_pool_create(us_pool **out, us_context *ctx, int n_threads); /* ENOMEM, ESTATE */
 void us_pool_destroy(us_context *ctx, us_pool *pool);
-int us_pool_run(us_pool *pool, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n); /* 1: busy, nothing done */
+struct us_job {
+    us_task_fn fn;
+    void *arg;
+    int64_t n;
+    const us_cancel *cancel;
+};
+int us_pool_run(us_pool *pool, const struct us_job *job); /* 1: busy, nothing done */
+/* The tasks of one of n_threads workers, with the library's control word. */
+void us_job_run_share(const struct us_job *job, int worker, int n_threads);
 
 /* ---- CPU ---- */
 

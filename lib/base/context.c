@@ -66,6 +66,10 @@ int us_context_create(us_context **out, const unetstar_context_options *o) {
     ctx->run = o->run;
     ctx->runner = o->runner;
     ctx->n_threads = o->n_threads > 0 ? o->n_threads : us_cpu_count();
+#if defined(US_NO_THREADS)
+    if (o->n_threads == 0)
+        ctx->n_threads = 1;
+#endif
     ctx->pid = (long)getpid();
     if (us_kernels_init(&ctx->kern, us_cpu_isa() & isa_mask(o->isa_limit))) {
         us_context_unref(ctx);

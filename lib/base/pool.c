@@ -4,19 +4,12 @@
 #endif
 #include "base/base.h"
 
+#if !defined(US_NO_THREADS)
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
 
 /* Turns of a waiting loop before a thread goes to sleep: some tens of microseconds, about what a wake-up costs. */
 #define SPIN_TURNS 4000
-
-struct job {
-    us_task_fn fn;
-    void *arg;
-    int64_t n;
-    const us_cancel *cancel;
-};
 
 struct worker {
     us_pool *pool;
@@ -31,7 +24,7 @@ struct us_pool {
     int generation; /* atomic: number of the present job */
     int running;    /* atomic: workers that have not finished it */
     int quit;
-    struct job job;
+    struct us_job job;
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     struct worker workers[1]; /* n_threads - 1 */
@@ -43,15 +36,6 @@ static void pause_cpu(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
-}
-
-/* The run of tasks of one worker. */
-static void run_share(const struct job *job, int worker, int n_threads) {
-    int64_t i = job->n * worker / n_threads, end = job->n * (worker + 1) / n_threads;
-    us_fp_enter();
-    for (; i < end && !us_cancelled(job->cancel); i++)
-        job->fn(job->arg, i, worker);
-    us_fp_leave();
 }
 
 static void wait_for_job(us_pool *pool, int seen) {
@@ -76,7 +60,7 @@ static void *worker_main(void *argument) {
         seen++;
         if (pool->quit)
             return NULL;
-        run_share(&pool->job, self->index, pool->n_threads);
+        us_job_run_share(&pool->job, self->index, pool->n_threads);
         if (__atomic_sub_fetch(&pool->running, 1, __ATOMIC_ACQ_REL) == 0) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->done);
@@ -144,17 +128,14 @@ void us_pool_destroy(us_context *ctx, us_pool *pool) {
     us_free(ctx, pool);
 }
 
-int us_pool_run(us_pool *pool, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n) {
+int us_pool_run(us_pool *pool, const struct us_job *job) {
     int turn;
     if (__atomic_exchange_n(&pool->busy, 1, __ATOMIC_ACQUIRE))
         return 1;
-    pool->job.fn = fn;
-    pool->job.arg = arg;
-    pool->job.n = n;
-    pool->job.cancel = cancel;
+    pool->job = *job;
     __atomic_store_n(&pool->running, pool->n_threads - 1, __ATOMIC_RELEASE);
     post_job(pool);
-    run_share(&pool->job, 0, pool->n_threads);
+    us_job_run_share(&pool->job, 0, pool->n_threads);
     for (turn = 0; turn < SPIN_TURNS && __atomic_load_n(&pool->running, __ATOMIC_ACQUIRE); turn++)
         pause_cpu();
     if (__atomic_load_n(&pool->running, __ATOMIC_ACQUIRE)) {
@@ -167,44 +148,22 @@ int us_pool_run(us_pool *pool, const us_cancel *cancel, us_task_fn fn, void *arg
     return 0;
 }
 
-/* ---- us_parallel: pool, runner or the calling thread ---- */
+#else /* a build without threads: everything runs on the calling thread, or on a caller's runner */
 
-struct runner_job {
-    struct job job;
-    int n_threads;
-};
-
-/* A caller's thread has a control word of its own. */
-static void runner_task(void *opaque, int64_t index, int32_t worker) {
-    struct runner_job *r = (struct runner_job *)opaque;
-    us_fp_enter();
-    if (!us_cancelled(r->job.cancel))
-        r->job.fn(r->job.arg, index, worker);
-    us_fp_leave();
+int us_pool_create(us_pool **out, us_context *ctx, int n_threads) {
+    (void)ctx;
+    *out = NULL;
+    return us_fail(UNETSTAR_ESTATE, "this build of the library has no threads, and %d were asked for", n_threads);
 }
 
-int us_workers(const us_context *ctx) {
-    return ctx->n_threads;
+void us_pool_destroy(us_context *ctx, us_pool *pool) {
+    (void)ctx;
+    (void)pool;
 }
 
-int us_parallel(us_context *ctx, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n) {
-    struct runner_job r;
-    int code = us_context_check(ctx);
-    if (code)
-        return code;
-    r.job.fn = fn;
-    r.job.arg = arg;
-    r.job.n = n;
-    r.job.cancel = cancel;
-    r.n_threads = ctx->n_threads;
-    if (ctx->run && n > 1) {
-        us_fp_callback_begin();
-        code = ctx->run(ctx->runner, &r, runner_task, n);
-        us_fp_callback_end();
-        if (code)
-            return us_fail(UNETSTAR_EUSER, "the caller's runner returned %d", code);
-    } else if (!ctx->pool || n <= 1 || us_pool_run(ctx->pool, cancel, fn, arg, n)) {
-        run_share(&r.job, 0, 1);
-    }
-    return us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "canceled") : 0;
+int us_pool_run(us_pool *pool, const struct us_job *job) {
+    (void)pool;
+    (void)job;
+    return 1;
 }
+#endif

@@ -12,8 +12,8 @@
  *
  * A column of A^T may be multiplied by any number and the row of G or B^T divided by it. That freedom is used so that
  * B^T and A^T hold exact floats only (but for one factor sqrt(2) when m = 4) and few of them; what cannot be exact, the
- * thirds and fifths of N, is in G. The rows of p and -p differ in the sign of the odd powers: they share the even part e
- * and the odd part o, and are e + o and e - o. In the comments s and d are sum and difference of such a pair.
+ * thirds and fifths of N, is in G. The rows of p and -p differ in the sign of the odd powers: they share the even part
+ * e and the odd part o, and are e + o and e - o. In the comments s and d are sum and difference of such a pair.
  *
  * In two dimensions the matrix on the left comes first (it combines the rows of a tile), then the one on the right.
  */
@@ -98,9 +98,9 @@ static void weights_grad_2(pixel *restrict o, const pixel *restrict x) {
  *          0   p -1/2 -q   1   0           1/6 -q/6  1/3
  *          0   1   0 -5/2  0   1            0    0    1
  */
-static const float root2 = 0x1.6a09e6p+0f;        /* q */
-static const float half_root2 = 0x1.6a09e6p-1f;   /* p */
-static const float root2_sixth = 0x1.e2b7dep-3f;  /* q / 6 = p / 3 */
+static const float root2 = 0x1.6a09e6p+0f;       /* q */
+static const float half_root2 = 0x1.6a09e6p-1f;  /* p */
+static const float root2_sixth = 0x1.e2b7dep-3f; /* q / 6 = p / 3 */
 static const float third = 0x1.555556p-2f, sixth = 0x1.555556p-3f;
 
 static void input_4(pixel *restrict o, const pixel *restrict x) {

@@ -1,9 +1,9 @@
 /*
  * tmpl_wino.h - the Winograd transforms over the vectors of the including file. Matrices and points: ref_wino.c.
  *
- * A tile is done VW lanes at a time. Every (transform, m) is a function of its own, never inlined into another: side by
- * side they spill. All loops over arrays of vectors are unrolled; what does not fit into the registers between the first
- * axis and the second goes through the stack, which stays in L1.
+ * Every (transform, m) is a function of its own, never inlined into another: side by side they spill. One axis of one
+ * vector of lanes is done in registers. Between the two axes the tile lies on the stack, which is L1; to unroll both
+ * and leave the choice to the compiler costs a quarter more, most of it for saved addresses.
  */
 #define WINO_MAX_T 8
 
@@ -190,11 +190,11 @@ static US_INLINE void wino_axis(const enum wino_transform which, const int m, vf
         wino_weights_grad_axis(m, o, x);
 }
 
-/* Pixel (i, j) of src is at src + i * src_row + j * src_col; likewise dst. bias may be NULL. The unrolled loops have fixed
- * bounds, since clang unrolls them before it has inlined this function and knows n_in and n_out. */
-static US_INLINE void wino_tile(const enum wino_transform which, const int m, float *dst, size_t dst_row, size_t dst_col,
-                                const int n_out, const float *src, size_t src_row, size_t src_col, const int n_in,
-                                const float *bias) {
+/* Pixel (i, j) of src is at src + i * src_row + j * src_col; likewise dst. bias may be NULL. The unrolled loops have
+ * fixed bounds, since clang unrolls them before it has inlined this function and knows n_in and n_out. */
+static US_INLINE void wino_tile(const enum wino_transform which, const int m, float *dst, size_t dst_row,
+                                size_t dst_col, const int n_out, const float *src, size_t src_row, size_t src_col,
+                                const int n_in, const float *bias) {
     vf half[WINO_MAX_T * WINO_MAX_T * NV];
 
     for (int j = 0; j < n_in; j++)
@@ -230,27 +230,28 @@ static US_INLINE void wino_tile(const enum wino_transform which, const int m, fl
         }
 }
 
-#define WINO_FUNCTIONS(m, t)                                                                                           \
+#define WINO_FUNCTIONS(m)                                                                                              \
     static US_NOINLINE void wino_input_##m(float *v, size_t v_stride, const float *x, size_t row_stride) {             \
-        wino_tile(WINO_INPUT, m, v, t * v_stride, v_stride, t, x, row_stride, LANES, t, NULL);                         \
+        wino_tile(WINO_INPUT, m, v, (m + 2) * v_stride, v_stride, m + 2, x, row_stride, LANES, m + 2, NULL);           \
     }                                                                                                                  \
     static US_NOINLINE void wino_output_##m(float *y, size_t row_stride, const float *mm, size_t m_stride,             \
                                             const float *bias) {                                                       \
-        wino_tile(WINO_OUTPUT, m, y, row_stride, LANES, m, mm, t * m_stride, m_stride, t, bias);                       \
+        wino_tile(WINO_OUTPUT, m, y, row_stride, LANES, m, mm, (m + 2) * m_stride, m_stride, m + 2, bias);             \
     }                                                                                                                  \
     static US_NOINLINE void wino_gradient_##m(float *d, size_t d_stride, const float *dy, size_t row_stride) {         \
-        wino_tile(WINO_GRADIENT, m, d, t * d_stride, d_stride, t, dy, row_stride, LANES, m, NULL);                     \
+        wino_tile(WINO_GRADIENT, m, d, (m + 2) * d_stride, d_stride, m + 2, dy, row_stride, LANES, m, NULL);           \
     }                                                                                                                  \
     static US_NOINLINE void wino_weights_##m(float *u, size_t u_stride, const float *w, size_t w_stride) {             \
-        wino_tile(WINO_WEIGHTS, m, u, t * u_stride, u_stride, t, w, 3 * w_stride, w_stride, 3, NULL);                  \
+        wino_tile(WINO_WEIGHTS, m, u, (m + 2) * u_stride, u_stride, m + 2, w, 3 * w_stride, w_stride, 3, NULL);        \
     }                                                                                                                  \
     static US_NOINLINE void wino_weights_grad_##m(float *dw, size_t dw_stride, const float *du, size_t du_stride) {    \
-        wino_tile(WINO_WEIGHTS_GRAD, m, dw, 3 * dw_stride, dw_stride, 3, du, t * du_stride, du_stride, t, NULL);       \
+        wino_tile(WINO_WEIGHTS_GRAD, m, dw, 3 * dw_stride, dw_stride, 3, du, (m + 2) * du_stride, du_stride, m + 2,    \
+                  NULL);                                                                                               \
     }
 
-WINO_FUNCTIONS(2, 4)
-WINO_FUNCTIONS(4, 6)
-WINO_FUNCTIONS(6, 8)
+WINO_FUNCTIONS(2)
+WINO_FUNCTIONS(4)
+WINO_FUNCTIONS(6)
 
 /* ---- the entries ---- */
 

@@ -1,4 +1,5 @@
-/* mkfixture.c - writes the one kind of picture that is not a few lines of Python: a JPEG. mkfixture FILE WIDTH HEIGHT */
+/* mkfixture.c - writes the one kind of picture that is not a few lines of Python: a JPEG. mkfixture FILE WIDTH HEIGHT
+ */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,0 +1,44 @@
+/* parallel.c - running tasks: on the pool, on a caller's runner, or on the calling thread. */
+#include "base/base.h"
+
+void us_job_run_share(const struct us_job *job, int worker, int n_threads) {
+    int64_t i = job->n * worker / n_threads, end = job->n * (worker + 1) / n_threads;
+    us_fp_enter();
+    for (; i < end && !us_cancelled(job->cancel); i++)
+        job->fn(job->arg, i, worker);
+    us_fp_leave();
+}
+
+/* A caller's thread has a control word of its own. */
+static void runner_task(void *opaque, int64_t index, int32_t worker) {
+    const struct us_job *job = (const struct us_job *)opaque;
+    us_fp_enter();
+    if (!us_cancelled(job->cancel))
+        job->fn(job->arg, index, worker);
+    us_fp_leave();
+}
+
+int us_workers(const us_context *ctx) {
+    return ctx->n_threads;
+}
+
+int us_parallel(us_context *ctx, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n) {
+    struct us_job job;
+    int code = us_context_check(ctx);
+    if (code)
+        return code;
+    job.fn = fn;
+    job.arg = arg;
+    job.n = n;
+    job.cancel = cancel;
+    if (ctx->run && n > 1) {
+        us_fp_callback_begin();
+        code = ctx->run(ctx->runner, &job, runner_task, n);
+        us_fp_callback_end();
+        if (code)
+            return us_fail(UNETSTAR_EUSER, "the caller's runner returned %d", code);
+    } else if (!ctx->pool || n <= 1 || us_pool_run(ctx->pool, &job)) {
+        us_job_run_share(&job, 0, 1);
+    }
+    return us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "canceled") : 0;
+}
