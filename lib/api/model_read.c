@@ -276,7 +276,9 @@ static int read_meta(unetstar_model *model, const struct us_st_file *file) {
     int code = 0;
     if (prep)
         code = us_prep_parse(prep, &model->prep);
-    if (!code && us_prep_channels(&model->prep) != model->net->options.in_channels && prep)
+    /* A network of 2 or of more than 3 channels has no preprocessing that fits: it takes tensors only. */
+    if (!code && prep && us_prep_channels(&model->prep) != model->net->options.in_channels &&
+        (model->net->options.in_channels == 1 || model->net->options.in_channels == 3))
         code = us_fail(UNETSTAR_EFORMAT, "its preprocessing makes %d channels, but the network takes %d",
                        us_prep_channels(&model->prep), model->net->options.in_channels);
     for (i = 0; i < file->n_meta && !code; i++)
@@ -302,6 +304,8 @@ int us_model_from_file(unetstar_model **out, us_context *ctx, const struct us_st
     else
         code = options_from_shapes(file, wrapper, &options);
     code = code ? code : check_params(file, wrapper, ctx, &options);
+    if (code == UNETSTAR_EINVAL && !given)
+        code = UNETSTAR_EFORMAT; /* the argument that is out of range is the file's */
     code = code ? code : us_model_new(out, ctx, &options);
     if (code)
         return code;

@@ -200,7 +200,12 @@ int us_session_run_image(struct us_session *s, const struct us_image *image, con
     const int64_t h = image->height, w = image->width, values = h * w * us_session_channels(s);
     struct buffers b;
     int64_t i;
-    int code = reserve(s, h, w, 1, &b);
+    int code = 0;
+    for (i = 0; i < s->n_models && !code; i++)
+        if (us_prep_channels(&s->models[i].prep) != s->models[i].net->options.in_channels)
+            code = us_fail(UNETSTAR_ESHAPE, "a model of %d input channels takes no images, only tensors",
+                           s->models[i].net->options.in_channels);
+    code = code ? code : reserve(s, h, w, 1, &b);
     if (code)
         return code;
     clear_or_average(s, &b, values, probability, 0);

@@ -152,6 +152,9 @@ int us_trainer_set_patches(struct us_trainer *t, const us_dataset *train_set) {
     int code;
     if (t->patches && same_samples(t->train_set, train_set))
         return 0;
+    if (us_prep_channels(&t->prep) != t->net->options.in_channels)
+        return us_fail(UNETSTAR_ESHAPE, "a model of %d input channels is not trained on images, only step by step",
+                       t->net->options.in_channels);
     forget_data(t);
     code = us_patches_create(&t->patches, train_set, &t->prep, t->options.patch_height, t->options.patch_width);
     if (!code)

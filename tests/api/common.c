@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,20 @@ void *memory(size_t size) {
         abort();
     }
     return block;
+}
+
+int in_child(int (*run)(void *), void *argument) {
+    int status;
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(run(argument));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFEXITED(status)) {
+        print_error("the child process ended by signal %d\n", WTERMSIG(status));
+        fail();
+    }
+    return WEXITSTATUS(status);
 }
 
 /* ---- Files ---- */

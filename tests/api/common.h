@@ -29,6 +29,8 @@ double seconds(void); /* monotonic */
 /* A number in [0, 1) that depends on i alone. */
 float noise(uint64_t i);
 void *memory(size_t size); /* malloc that never fails */
+/* Runs run(argument) in a child process and gives its result; the test fails when it ends in any other way. */
+int in_child(int (*run)(void *), void *argument);
 /* A path inside a folder of this process' own, which leave_folder removes; the text is valid until the fourth next call. */
 const char *path_of(const char *name);
 void leave_folder(void);

@@ -1,6 +1,6 @@
 /*
  * test_environment.c - a guest in the caller's process: whatever the caller has set (control word, locale, environment),
- * the bits are the same and the settings are back, after every call and inside every callback. fork. Silence.
+ * the bits are the same and the settings are back, after every call and inside every callback. Silence.
  */
 #define _GNU_SOURCE /* feenableexcept */
 #include "common.h"
@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #if defined(__SSE2__)
@@ -461,110 +460,6 @@ static void test_decimal_comma(void **state) {
     }
 }
 
-/* ---- fork ---- */
-
-static int in_child(int (*run)(void *), void *argument) {
-    int status;
-    const pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0)
-        _exit(run(argument));
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (!WIFEXITED(status)) {
-        print_error("the child process ended by signal %d\n", WTERMSIG(status));
-        fail();
-    }
-    return WEXITSTATUS(status);
-}
-
-struct forked {
-    unetstar_context *context;
-    struct training t;
-    const struct recipe *recipe;
-    struct blob expected;
-};
-
-static int use_threads_in_child(void *argument) {
-    struct forked *f = (struct forked *)argument;
-    const unetstar_model *list[1];
-    unetstar_session *session = NULL;
-    float x[64], y[64];
-    int i, code;
-    memset(x, 0, sizeof x);
-    alarm(20);
-    if (unetstar_softmax_forward(f->context, 1, 2, 4, 8, x, y) != UNETSTAR_ESTATE || !strstr(unetstar_last_error(), "fork"))
-        return 1;
-    for (i = 0; i < 2; i++) /* not only once */
-        if (unetstar_trainer_fit(f->t.trainer, f->t.set, NULL, NULL, NULL, NULL) != UNETSTAR_ESTATE)
-            return 2;
-    list[0] = f->t.model;
-    code = unetstar_session_create(&session, f->context, list, 1, NULL);
-    if (code == UNETSTAR_OK && unetstar_session_run_tensor(session, 1, 4, 4, x, y, NULL) != UNETSTAR_ESTATE)
-        return 3;
-    unetstar_session_destroy(session); /* destroying is allowed, and does not wait for threads that are not there */
-    training_close(&f->t);
-    unetstar_context_destroy(f->context);
-    return 0;
-}
-
-static int train_in_child(void *argument) {
-    struct forked *f = (struct forked *)argument;
-    struct blob blob = {NULL, 0, 0};
-    unetstar_context *context;
-    unetstar_context_options options;
-    struct training t;
-    int code;
-    alarm(60);
-    code = unetstar_trainer_fit(f->t.trainer, f->t.set, NULL, NULL, NULL, NULL);
-    if (code)
-        return 1;
-    blob_training(&blob, &f->t, f->context, f->recipe);
-    if (!blob_equal(&blob, &f->expected))
-        return 2;
-    blob_free(&blob);
-    context_options(&options, 2, NULL); /* a new context may have threads */
-    if (unetstar_context_create(&context, &options))
-        return 3;
-    training_open(&t, context, f->recipe);
-    if (unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, NULL, NULL))
-        return 4;
-    blob_training(&blob, &t, context, f->recipe);
-    training_close(&t);
-    unetstar_context_destroy(context);
-    return blob_equal(&blob, &f->expected) ? 0 : 5;
-}
-
-static void test_fork(void **state) {
-    struct recipe r;
-    struct forked f;
-    struct training t;
-    unetstar_context *context = make_context(1);
-    (void)state;
-    recipe_tiny(&r);
-    memset(&f, 0, sizeof f);
-    f.recipe = &r;
-    training_open(&t, context, &r);
-    OK(unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, NULL, NULL));
-    blob_training(&f.expected, &t, context, &r);
-    training_close(&t);
-    unetstar_context_destroy(context);
-
-    f.context = make_context(3);
-    training_open(&f.t, f.context, &r);
-    assert_int_equal(in_child(use_threads_in_child, &f), 0);
-    OK(unetstar_trainer_fit(f.t.trainer, f.t.set, NULL, NULL, NULL, NULL)); /* the parent's still works */
-    training_close(&f.t);
-    unetstar_context_destroy(f.context);
-
-    f.context = make_context(1);
-    training_open(&f.t, f.context, &r);
-    assert_int_equal(in_child(train_in_child, &f), 0);
-    training_close(&f.t);
-    unetstar_context_destroy(f.context);
-    blob_free(&f.expected);
-    print_message("  3 threads: ESTATE in the child; 1 thread, and a new context: the same bits\n");
-}
-
 /* ---- Silence, and no look at the environment ---- */
 
 static int noisy_things(void *argument) {
@@ -651,8 +546,7 @@ int main(void) {
         cmocka_unit_test(test_the_settings),   cmocka_unit_test(test_control_word),
         cmocka_unit_test(test_calls_inside_callbacks),
         cmocka_unit_test(test_nan_options_do_not_trap), cmocka_unit_test(test_decimal_comma),
-        cmocka_unit_test(test_fork),           cmocka_unit_test(test_prints_nothing),
-        cmocka_unit_test(test_reads_no_environment),
+        cmocka_unit_test(test_prints_nothing),          cmocka_unit_test(test_reads_no_environment),
     };
     make_inputs();
     return cmocka_run_group_tests_name("environment", tests, NULL, tear_down);

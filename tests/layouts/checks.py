@@ -13,7 +13,8 @@ class Checks:
             self.passed += 1
         else:
             self.failed += 1
-        print("%s  %s%s" % ("ok    " if ok else "FAILED", name, ": " + str(seen).strip().replace("\n", " | ") if seen != "" else ""), flush=True)
+        text = ": " + str(seen).strip().replace("\n", " | ") if seen != "" else ""
+        print(("ok      " if ok else "FAILED  ") + name + text, flush=True)
         return ok
 
     def finish(self):
@@ -23,8 +24,8 @@ class Checks:
 
 def run(*command, timeout=300, **options):
     """Exit code, stdout, stderr."""
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
-                          text=True, **options)
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=timeout, text=True, **options)
     return done.returncode, done.stdout, done.stderr
 
 

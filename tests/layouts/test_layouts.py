@@ -14,6 +14,7 @@ from checks import Checks, run, write
 
 TRAIN, MKFIXTURE = sys.argv[1:3]
 W, H = 64, 48
+ONE_STEP = "--epochs 1 --steps 1 --batch 1 --narrow 0.0625 --patch 32 --levels 2 --quiet".split()
 checks = Checks()
 top = tempfile.mkdtemp(prefix="unetstar-layouts-")
 rgb, label, mask = p.photo_bytes(W, H), p.label_bytes(W, H), p.mask_bytes(W, H)
@@ -48,9 +49,15 @@ def expect(name, folder, wanted, *options):
 def training_reads(name, folder, *options):
     """The pictures are decoded and pass the checks: one step is trained."""
     out = os.path.join(top, "out-" + name.split()[0])
-    code, _, error = run(TRAIN, folder, "-o", out, "--epochs", 1, "--steps", 1, "--batch", 1, "--narrow", 0.0625, "--patch", 32,
-                         "--levels", 2, "--validation", "none", "--no-pictures", "--quiet", "--overwrite", *options)
+    code, _, error = run(TRAIN, folder, "-o", out, *ONE_STEP, "--validation", "none", "--no-pictures", "--overwrite",
+                         *options)
     checks.check(name + " is read and trains a step", code == 0, error)
+
+
+def without_library(name, folder, library):
+    """A format this build does not read is called by its name."""
+    code, _, error = run(TRAIN, folder, "-o", os.path.join(top, "out-without"), *ONE_STEP)
+    checks.check(name + " without " + library + " says so", code == 1 and "built without " + library in error, error)
 
 
 # ---- The data sets as they are distributed ----
@@ -65,8 +72,8 @@ def stare(folder):
 
 
 def stare_wanted(names, observer):
-    return {n: ("test" if 4 <= i < 6 else "train", f"stare-images/{n}.ppm.gz", f"labels-{observer}/{n}.{observer}.ppm.gz", "-")
-            for i, n in enumerate(names)}
+    return {n: ("test" if 4 <= i < 6 else "train", f"stare-images/{n}.ppm.gz",
+                f"labels-{observer}/{n}.{observer}.ppm.gz", "-") for i, n in enumerate(names)}
 
 
 folder = os.path.join(top, "STARE")
@@ -83,6 +90,8 @@ checks.check("STARE, whole images kept back", [n for n in rows if rows[n][0] == 
              {n: r[0] for n, r in rows.items()})
 if has_gzip:
     training_reads("STARE", folder)
+else:
+    without_library("STARE", folder, "zlib")
 
 folder = os.path.join(top, "DRIVE")
 wanted = {}
@@ -100,9 +109,12 @@ code, rows, _ = listing(folder, "--folds", "7", "--fold", "6")
 checks.check("DRIVE, folds over both parts", [n for n in rows if rows[n][0] == "test"] == ["03_test"], len(rows))
 if has_tiff:
     training_reads("DRIVE", folder)
+else:
+    without_library("DRIVE", folder, "libtiff")
 shutil.rmtree(f"{folder}/test/1st_manual")
 code, _, error = listing(folder)
-checks.check("DRIVE without test labels says what to do", code == 1 and "01_test.tif" in error and "--fold" in error, error)
+checks.check("DRIVE without test labels says what to do", code == 1 and "01_test.tif" in error and "--fold" in error,
+             error)
 code, rows, error = listing(folder, "--fold", "0")
 checks.check("DRIVE without test labels, folds of the rest", code == 0 and sorted(rows) == [f"{i}_training" for i in
                                                                                          range(21, 25)], error)
@@ -166,7 +178,8 @@ if has_tiff:
     training_reads("plain folder with a 16-bit TIFF", folder)
 shutil.copytree(f"{folder}/labels_ah", f"{folder}/labels_vk")
 code, _, error = listing(folder)
-checks.check("two folders of labels are a question", code == 1 and "labels_ah, labels_vk" in error and "--labels" in error, error)
+checks.check("two folders of labels are a question", code == 1 and "labels_ah, labels_vk" in error
+             and "--labels" in error, error)
 
 folder = os.path.join(top, "split")
 for part in ("train", "test"):
@@ -190,8 +203,7 @@ def fresh(name):
 
 def fails(name, where, *needles, options=()):
     out = os.path.join(top, "never")
-    code, _, error = run(TRAIN, where, "-o", out, "--epochs", 1, "--steps", 1, "--batch", 1, "--narrow", 0.0625, "--patch", 32,
-                         "--levels", 2, "--quiet", *options)
+    code, _, error = run(TRAIN, where, "-o", out, *ONE_STEP, *options)
     lines = error.splitlines()
     ok = (code == 1 and len(lines) == 1 and lines[0].startswith("unetstar-train: ")
           and all(n in lines[0] for n in needles) and not os.path.exists(os.path.join(out, "model.safetensors")))
@@ -285,8 +297,8 @@ fails("masks that are not there", where, "nomasks", options=("--masks", "nomasks
 if os.getuid():
     os.chmod(f"{where}/images/a1.png", 0)
     fails("an image without permission", where, "images/a1.png", "ermission")
-checks.check("nothing was left in the output folder", not [f for f in os.listdir(os.path.join(top, "never")) if f != "test"],
-             os.listdir(os.path.join(top, "never")))
+left = [f for f in os.listdir(os.path.join(top, "never")) if f != "test"]
+checks.check("nothing was left in the output folder", not left, left)
 
 shutil.rmtree(top, ignore_errors=True)
 checks.finish()
