@@ -1,4 +1,4 @@
-/* picture_check.c - the damage that stb_image forgives: it fills what is missing with gray, silently. */
+/* picture_check.c - the damage that stb_image forgives (it fills what is missing with gray, silently) or trips over. */
 #include <string.h>
 
 #include "picture_codecs.h"
@@ -49,14 +49,39 @@ static int check_png(const struct bytes *file, struct problem *problem) {
     }
 }
 
-/* Walks the segments to the first scan; inside scans 0xff 0xd9 can only be the end of the image. */
+/* A segment of Huffman tables. stb_image 2.27 writes behind its arrays when a table has more than 256 codes, and reads on
+ * behind the segment when tables and segment do not end together. */
+static int sound_jpeg_tables(const unsigned char *segment, size_t length) {
+    size_t at = 2, codes;
+    int i;
+    while (at < length) {
+        if (length - at < 17)
+            return 0;
+        for (i = 1, codes = 0; i <= 16; i++)
+            codes += segment[at + (size_t)i];
+        if (codes > 256 || codes > length - at - 17)
+            return 0;
+        at += 17 + codes;
+    }
+    return 1;
+}
+
+/* Moves behind compressed data to the next marker: 0xff that no 0x00 and no restart number follows. */
+static size_t skip_jpeg_scan(const struct bytes *file, size_t at) {
+    while (at + 1 < file->size) {
+        unsigned char next = file->data[at + 1];
+        if (file->data[at] == 0xff && next != 0 && (next < 0xd0 || next > 0xd7))
+            break;
+        at++;
+    }
+    return at;
+}
+
 static int check_jpeg(const struct bytes *file, struct problem *problem) {
     const unsigned char *data = file->data;
-    size_t at = 2;
-    int scan = 0;
-    while (!scan) {
-        size_t length;
-        if (file->size - at < 4)
+    size_t at = 2, length;
+    for (;;) {
+        if (file->size - at < 2)
             return damaged(file, cut_off, problem);
         if (data[at] != 0xff)
             return damaged(file, "a marker is missing", problem);
@@ -64,16 +89,19 @@ static int check_jpeg(const struct bytes *file, struct problem *problem) {
             at++;
             continue;
         }
-        scan = data[at + 1] == 0xda;
+        if (data[at + 1] == 0xd9) /* the end of the image */
+            return 0;
+        if (file->size - at < 4)
+            return damaged(file, cut_off, problem);
         length = (size_t)data[at + 2] << 8 | data[at + 3];
         if (length < 2 || length > file->size - at - 2)
             return damaged(file, cut_off, problem);
+        if (data[at + 1] == 0xc4 && !sound_jpeg_tables(data + at + 2, length))
+            return damaged(file, "its tables make no sense", problem);
         at += 2 + length;
+        if (data[at - length - 1] == 0xda)
+            at = skip_jpeg_scan(file, at);
     }
-    for (; at + 1 < file->size; at++)
-        if (data[at] == 0xff && data[at + 1] == 0xd9)
-            return 0;
-    return damaged(file, cut_off, problem);
 }
 
 static size_t gif_table_bytes(unsigned flags) {

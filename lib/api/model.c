@@ -274,9 +274,25 @@ int us_model_put_meta(unetstar_model *model, const char *key, const char *value)
     return 0;
 }
 
+/* A file could not hold anything else. */
+static int need_utf8(const char *text, const char *argument) {
+    size_t left = strlen(text);
+    while (left > 0) {
+        const int length = us_utf8_length(text, left);
+        if (length < 1)
+            return us_fail(UNETSTAR_EINVAL, "argument %s is not valid UTF-8", argument);
+        text += length;
+        left -= (size_t)length;
+    }
+    return 0;
+}
+
 int unetstar_model_set_meta(unetstar_model *model, const char *key, const char *value) {
     int code = us_need(model, "model");
     code = code ? code : us_need(key, "key");
+    code = code ? code : need_utf8(key, "key");
+    if (!code && value)
+        code = need_utf8(value, "value");
     if (code)
         return code;
     if (!*key)

@@ -233,10 +233,10 @@ int unetstar_max_pool2d_forward(unetstar_context *context, int64_t n, int64_t c,
 
 int unetstar_max_pool2d_backward(unetstar_context *context, int64_t n, int64_t c, int64_t h, int64_t w, const float *x,
                                  const float *dy, float *dx) {
-    const struct argument arguments[] = {{"x", x}, {"dy", dy}, {"dx", dx}};
+    const struct argument arguments[] = {{"x", x}, {"dy", dy}};
     int code = check_arguments(context, arguments, US_COUNT(arguments));
     code = code ? code : check_shape(n, "c", c, h, w, 1);
-    if (!code) {
+    if (!code && dx) {
         us_fp_enter();
         code = us_max_pool_backward(context, n * c, h, w, x, dy, dx);
         us_fp_leave();
@@ -265,10 +265,10 @@ int unetstar_upsample2_forward(unetstar_context *context, int32_t mode, int64_t 
 
 int unetstar_upsample2_backward(unetstar_context *context, int32_t mode, int64_t n, int64_t c, int64_t h, int64_t w,
                                 const float *dy, float *dx) {
-    const struct argument arguments[] = {{"dy", dy}, {"dx", dx}};
+    const struct argument arguments[] = {{"dy", dy}};
     int code = check_arguments(context, arguments, US_COUNT(arguments));
     code = code ? code : check_upsampling(mode, n, c, h, w);
-    if (!code) {
+    if (!code && dx) {
         us_fp_enter();
         code = us_upsample_backward(context, mode, n * c, h, w, dy, dx);
         us_fp_leave();
@@ -393,10 +393,10 @@ int unetstar_softmax_forward(unetstar_context *context, int64_t n, int64_t c, in
 
 int unetstar_softmax_backward(unetstar_context *context, int64_t n, int64_t c, int64_t h, int64_t w,
                               const float *probability, const float *dy, float *dlogits) {
-    const struct argument arguments[] = {{"probability", probability}, {"dy", dy}, {"dlogits", dlogits}};
+    const struct argument arguments[] = {{"probability", probability}, {"dy", dy}};
     int code = check_arguments(context, arguments, US_COUNT(arguments));
     code = code ? code : check_shape(n, "c", c, h, w, 1);
-    if (!code) {
+    if (!code && dlogits) {
         us_fp_enter();
         code = us_softmax_backward(context, n, c, h * w, probability, dy, dlogits);
         us_fp_leave();

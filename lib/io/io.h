@@ -19,6 +19,11 @@ int us_stream_read(us_context *ctx, unetstar_read_fn read, void *user, void **da
 typedef int (*us_produce_fn)(void *arg, unetstar_write_fn write, void *user);
 int us_file_write_atomic(us_context *ctx, const char *path, us_produce_fn produce, void *arg);
 
+/* ---- Text ---- */
+
+/* Length of the UTF-8 character at text[0, size), or 0 when it is not valid. */
+int us_utf8_length(const char *text, size_t size);
+
 /* ---- safetensors (safetensors_read.c, safetensors_write.c) ---- */
 
 struct us_st_tensor {

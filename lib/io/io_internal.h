@@ -34,9 +34,6 @@ int us_json_next_element(struct us_json *json, int *more);
 int us_json_string(struct us_json *json, const char **string);
 int us_json_unsigned(struct us_json *json, uint64_t *value);
 
-/* Length of the UTF-8 character at text[0, size), or 0 when it is not valid. */
-int us_utf8_length(const char *text, size_t size);
-
 /* ---- safetensors ---- */
 
 #define US_ST_HEADER_LIMIT ((size_t)100000000)

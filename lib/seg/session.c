@@ -10,6 +10,8 @@ int us_session_check(const struct us_session_options *o) {
         return us_fail(UNETSTAR_EINVAL, "session option precision is %d, which is unknown", o->precision);
     if (o->views != 1 && o->views != 2 && o->views != 4 && o->views != 8)
         return us_fail(UNETSTAR_EINVAL, "session option views is %d; it must be 1, 2, 4 or 8", o->views);
+    if (o->clip_to_field < 0 || o->clip_to_field > 1)
+        return us_fail(UNETSTAR_EINVAL, "session option clip_to_field is %d; it must be 0 or 1", o->clip_to_field);
     if (o->memory_budget < 0)
         return us_fail(UNETSTAR_EINVAL, "session option memory_budget is negative");
     if (o->arena_size && !o->arena)

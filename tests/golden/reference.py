@@ -114,9 +114,9 @@ class UNet(nn.Module):
         return self.out(x)[:, :, :h, :w], extra
 
     def fixed_biases(self):
-        """Names of the conv biases that batch norm makes irrelevant: their gradient is exactly zero, and the library
-        leaves them as they are. (With instance norm it is zero up to rounding, with group norm it is not.)"""
-        if self.o["norm"] != "batch":
+        """Names of the conv biases that batch and instance norm make irrelevant: their gradient is exactly zero, and the
+        library leaves them as they are. (With group norm it is not.)"""
+        if self.o["norm"] not in ("batch", "instance"):
             return []
         return [f"{p}.{i}.bias" for p, m in self.named_modules() if isinstance(m, nn.Sequential)
                 for i, layer in enumerate(m) if isinstance(layer, nn.Conv2d)]
