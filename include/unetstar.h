@@ -179,7 +179,7 @@ typedef struct unetstar_context_options {
     size_t struct_size;
     unetstar_alloc_fn alloc; /* both or neither; NULL: the C library's */
     unetstar_free_fn free;
-    void *alloc_user;
+    void *alloc_user;    /* handed to both */
     unetstar_log_fn log; /* NULL: silent (the default) */
     void *log_user;
     unetstar_run_fn run; /* NULL: the context's own pool */
@@ -370,9 +370,9 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_softmax_backward(unetstar_context *cont
  *   one class), sums over all pixels of the batch */
 typedef struct unetstar_loss_options {
     size_t struct_size;
-    float cross_entropy; /* weight of each term; 1, 0, 0 */
-    float focal;
-    float dice;
+    float cross_entropy;    /* weight of each term: 1 */
+    float focal;            /* 0 */
+    float dice;             /* 0 */
     float focal_gamma;      /* 2 */
     float class_weights[8]; /* all 1 */
 } unetstar_loss_options;
@@ -440,6 +440,7 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_synthetic_fundus(unetstar_context *cont
 typedef struct unetstar_dataset unetstar_dataset;
 enum { UNETSTAR_DATASET_IMAGE = 0, UNETSTAR_DATASET_LABEL = 1, UNETSTAR_DATASET_MASK = 2 };
 
+/* An empty dataset. Errors: EINVAL, ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_dataset_create(unetstar_dataset **out, unetstar_context *context);
 UNETSTAR_API void unetstar_dataset_destroy(unetstar_dataset *dataset);
 /* Adds a sample. label and mask: one channel of the image's size, 8 or 16 bit, or NULL: no label; field of view found
@@ -511,11 +512,14 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_model_create(unetstar_model **out, unet
                                                       const unetstar_model_options *options);
 UNETSTAR_API void unetstar_model_destroy(unetstar_model *model);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_get_options(const unetstar_model *model, unetstar_model_options *options);
-/* Number of parameters as PyTorch counts them (weights and biases, without running statistics). */
+/* Number of parameters as PyTorch counts them (weights and biases, without running statistics), 0 for NULL. Thread A.
+ * Since 0.1. */
 UNETSTAR_API int64_t unetstar_model_parameter_count(const unetstar_model *model);
 
-/* The preprocessing stored with the model; set to the default for its in_channels at creation (3: RGB without min-max, CLAHE
- * and gamma). Errors: EINVAL, ESHAPE (channels do not fit the model). Thread C. Since 0.1. */
+/* The preprocessing stored with the model, which a session applies to images and a training to its dataset; set to the
+ * default for its in_channels at creation (3: RGB without min-max, CLAHE and gamma). Models of 2 or more than 3 channels have
+ * none that fits: they take tensors, not images (ESHAPE). Errors: EINVAL, ESHAPE (channels do not fit the model). Thread
+ * C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_set_prep(unetstar_model *model, const unetstar_prep_options *prep);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_get_prep(const unetstar_model *model, unetstar_prep_options *prep);
 /* The string map, kept in the file. Keys beginning with "unetstar." are the library's own (EINVAL to set). A NULL value
@@ -659,10 +663,12 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_loss(unetstar_trainer *trainer,
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_backward(unetstar_trainer *trainer);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_gradients(unetstar_trainer *trainer, float **gradients, int64_t *count);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_step(unetstar_trainer *trainer, double learning_rate);
-/* The gradient of a weight by its name, in PyTorch's layout. Errors: EINVAL, ESHAPE. */
+/* The gradient of a weight by its name, in PyTorch's layout, after the last backward. The bias of a convolution just before
+ * batch norm has the gradient 0. Errors: EINVAL (no such weight), ESHAPE (count). Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_gradient_get(const unetstar_trainer *trainer, const char *name,
                                                               float *data, int64_t count);
-/* A moment of the optimizer by the name of its weight: 1 first moment (SGD: momentum), 2 second moment. */
+/* A moment of the optimizer by the name of its weight, in the weight's layout: 1 first moment (SGD: momentum), 2 second moment
+ * (not SGD). Errors: EINVAL (no such weight or moment), ESHAPE (count). Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_optimizer_moment_get(const unetstar_optimizer *optimizer, const char *name,
                                                               int32_t moment, float *data, int64_t count);
 /* Called before every update with the gradient arena (after clipping is computed, before it is applied), for example to
@@ -702,7 +708,8 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_session_create(unetstar_session **out, 
                                                         const unetstar_model *const *models, int64_t n_models,
                                                         const unetstar_session_options *options);
 UNETSTAR_API void unetstar_session_destroy(unetstar_session *session);
-/* Channels of the output: 1 (the probability of vessel) for models with one or two classes, else the number of classes. */
+/* Channels of the output: 1 (the probability of vessel) for models with one or two classes, else the number of classes; 0 for
+ * NULL. Thread A. Since 0.1. */
 UNETSTAR_API int64_t unetstar_session_channels(const unetstar_session *session);
 /* Segments an image of any size with each model's own preprocessing. mask: field of view, 8 bit, one channel, or NULL: found
  * where it is needed. probability: (channels, h, w) in [0, 1]. Memory grows to the largest image seen, then nothing is
@@ -754,6 +761,8 @@ typedef struct unetstar_scores {
     double f1, accuracy, sensitivity, specificity, precision, mcc, dice, iou;
 } unetstar_scores;
 
+/* A collection without images. Images are kept (as pairs of score and label), so that they can be scored alone and pooled.
+ * Errors: EINVAL, ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_create(unetstar_metrics **out, unetstar_context *context);
 UNETSTAR_API void unetstar_metrics_destroy(unetstar_metrics *metrics);
 /* Adds an image: probability, label (0: background) and mask (0: left out; NULL: all inside), `count` pixels each. Errors:
@@ -766,7 +775,8 @@ UNETSTAR_API const char *unetstar_metrics_name(const unetstar_metrics *metrics, 
  * denominator is 0 is 0. They agree with scikit-learn to 1e-9. Errors: EINVAL, ESTATE (no image). Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_scores(unetstar_metrics *metrics, int64_t i, double threshold,
                                                         unetstar_scores *scores);
-/* The threshold with the best pooled F1, and that F1. */
+/* The threshold with the best pooled F1, and that F1. Choose it on images that are not the ones you report. Errors: EINVAL,
+ * ESTATE (no image), ENOMEM. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_best_threshold(unetstar_metrics *metrics, double *threshold, double *f1);
 /* Points of a pooled curve in order of falling threshold, thinned to at most max_points (>= 2), evenly along x; the two ends
  * are always there. ROC: x false positive rate, y sensitivity. PR: x recall, y precision. *count gets their number. */

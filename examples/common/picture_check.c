@@ -49,8 +49,8 @@ static int check_png(const struct bytes *file, struct problem *problem) {
     }
 }
 
-/* A segment of Huffman tables. stb_image 2.27 writes behind its arrays when a table has more than 256 codes, and reads on
- * behind the segment when tables and segment do not end together. */
+/* A segment of Huffman tables. stb_image 2.27 writes behind its arrays when a table has more than 256 codes, and reads
+ * on behind the segment when tables and segment do not end together. */
 static int sound_jpeg_tables(const unsigned char *segment, size_t length) {
     size_t at = 2, codes;
     int i;

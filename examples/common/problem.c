@@ -60,10 +60,10 @@ char *must_copy(const char *text) {
 
 char *must_format(const char *format, ...) {
     va_list arguments;
-    char *text;
+    char *text, probe[1];
     int length;
     va_start(arguments, format);
-    length = vsnprintf(NULL, 0, format, arguments);
+    length = vsnprintf(probe, sizeof probe, format, arguments);
     va_end(arguments);
     if (length < 0)
         out_of_memory();

@@ -161,16 +161,32 @@ int table_write_csv(const struct table *table, const char *path, struct problem 
 
 /* ---- JSON ---- */
 
+/* Bytes of the UTF-8 character that begins here, 0 when there is none: file names may hold anything. */
+static int utf8_length(const unsigned char *c) {
+    int i, n = c[0] < 0x80 ? 1 : c[0] >= 0xc2 && c[0] < 0xe0 ? 2 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3 : 4;
+    if ((n == 4 && (c[0] < 0xf0 || c[0] > 0xf4)) || (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
+        (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
+        return 0;
+    for (i = 1; i < n; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
 static void json_text(FILE *stream, const char *text) {
+    const unsigned char *c = (const unsigned char *)text;
     fputc('"', stream);
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            fprintf(stream, "\\%c", c);
-        else if (c < 32)
-            fprintf(stream, "\\u%04x", c);
+    while (*c) {
+        int n = utf8_length(c);
+        if (*c == '"' || *c == '\\')
+            fprintf(stream, "\\%c", *c);
+        else if (*c < 32)
+            fprintf(stream, "\\u%04x", *c);
+        else if (!n)
+            fputs("\\ufffd", stream);
         else
-            fputc(c, stream);
+            fwrite(c, 1, (size_t)n, stream);
+        c += n ? n : 1;
     }
     fputc('"', stream);
 }

@@ -1,6 +1,6 @@
 /*
- * model_read.c - exported: loading models. Names are PyTorch's; inside a block the numbered modules are matched by their order, so
- * that files saved with activation modules between them load too.
+ * model_read.c - exported: loading models. Names are PyTorch's; inside a block the numbered modules are matched by their order,
+ * so that files saved with activation modules between them load too.
  */
 #include "api/api.h"
 
@@ -246,7 +246,8 @@ static int options_from_shapes(const struct us_st_file *file, const char *wrappe
     else if (named(file, wrapper, "encoder.%d.conv.1.weight", 0) &&
              named(file, wrapper, "encoder.%d.conv.1.weight", 0)->ndim == 1)
         o->norm = UNETSTAR_NORM_INSTANCE;
-    o->activation = named(file, wrapper, o->norm == UNETSTAR_NORM_NONE ? "encoder.%d.conv.1.weight" : "encoder.%d.conv.2.weight", 0)
+    o->activation = named(file, wrapper,
+                          o->norm == UNETSTAR_NORM_NONE ? "encoder.%d.conv.1.weight" : "encoder.%d.conv.2.weight", 0)
                         ? UNETSTAR_ACTIVATION_NONE
                         : UNETSTAR_ACTIVATION_RELU;
     o->fusion = deeper->shape[1] > named(file, wrapper, "encoder.%d.conv.0.weight", o->levels - 1)->shape[0]

@@ -159,4 +159,3 @@ int us_watch_report(const struct us_watch *watch, unetstar_progress *progress) {
         return us_fail(UNETSTAR_ECANCELED, "canceled");
     return 0;
 }
-

@@ -109,8 +109,9 @@ struct us_kernels {
     /*
      * Winograd F(m x m, 3x3), m = 2, 4 or 6, 16 lanes at once. A transformed tile has t x t values, t = m + 2, numbered
      * xi = row * t + column. Points: m = 2: 0, +-1, infinity; m = 4: 0, +-1/sqrt2, +-sqrt2, infinity; m = 6: 0, +-1, +-2,
-     * +-1/2, infinity. The order of every addition is that of the reference: the left matrix first, then the right one. Strides are floats from
-     * one xi (or tap, or image row) to the next. The products in between are the 1x1 `conv` and `conv_bwdw` on rows of tiles.
+     * +-1/2, infinity. The order of every addition is that of the reference: the left matrix first, then the right one. Strides
+     * are floats from one xi (or tap, or image row) to the next. The products in between are the 1x1 `conv` and `conv_bwdw` on
+     * rows of tiles.
      */
     /* v[xi] = B^T x B of the t x t pixels at x. */
     void (*wino_input)(int m, float *v, size_t v_stride, const float *x, size_t row_stride);

@@ -1,7 +1,7 @@
 /*
- * backward.c - training's backward pass: units in reverse order. At a unit the gradient at its value is complete; it is taken back
- * through dropout, activation and norm to z, gives the gradients of the weights, and is carried through the convolution to the
- * unit's input and from there to the units the input was made of.
+ * backward.c - training's backward pass: units in reverse order. At a unit the gradient at its value is complete; it is taken
+ * back through dropout, activation and norm to z, gives the gradients of the weights, and is carried through the convolution to
+ * the unit's input and from there to the units the input was made of.
  */
 #include "nn/training.h"
 

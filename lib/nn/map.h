@@ -146,11 +146,11 @@ struct us_norm {
 };
 size_t us_norm_sums(int n, int blocks);
 size_t us_norm_floats(int batch, int n, int blocks); /* of each array */
-/* Takes the statistics of z and fills mean, inverse_std, scale, shift. gamma, beta: blocks * 16 floats. running_* (batch only, may
+/* Takes the statistics of z; fills mean, inverse_std, scale, shift. gamma, beta: blocks * 16 floats. running_* (batch only, may
  * be NULL) are updated with the unbiased variance. */
 int us_norm_measure(us_context *ctx, struct us_norm *norm, const struct us_map *z, const float *gamma, const float *beta,
                     float momentum, float *running_mean, float *running_var);
-/* grad, the gradient at the norm's output, becomes the gradient at z, in place. dgamma, dbeta: blocks * 16 floats, overwritten. */
+/* grad, the gradient at the norm's output, becomes that at z, in place. dgamma, dbeta: blocks * 16 floats, overwritten. */
 int us_norm_gradient(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
                      const float *gamma, float *dgamma, float *dbeta, float *constants);
 /* floats of `constants` above */

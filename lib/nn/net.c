@@ -122,8 +122,8 @@ static void set_norm(struct us_unit *u, struct us_net *net) {
 
 /*
  * The algorithm of a unit's convolutions. F(4x4) needs a quarter of the multiplications at about twice the rounding error of the
- * direct sum (6.1e-7 against 3.1e-7 of the output's rms over 64 channels), F(2x2) 4/9 at less than the direct error. Where maps are smallest F(4x4) would compute mostly
- * padding; the first layer has too few input channels for either.
+ * direct sum (6.1e-7 against 3.1e-7 of the output's rms over 64 channels), F(2x2) 4/9 at less than the direct error. Where maps
+ * are smallest F(4x4) would compute mostly padding; the first layer has too few input channels for either.
  */
 static int choose_tile(const struct us_net_options *o, const struct us_unit *u) {
     if (o->precision == UNETSTAR_PRECISION_EXACT || u->in.kind == US_IN_IMAGE)

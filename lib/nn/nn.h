@@ -54,7 +54,7 @@ struct us_unit {
     int act;           /* US_ACT_* */
     int dropout;       /* 1: elements are dropped in training */
     size_t weights, weights_size; /* offsets into the parameter arena, in floats */
-    size_t bias;                  /* in the parameter arena, or in the buffers when batch or instance norm makes its gradient zero */
+    size_t bias;                  /* in the arena, or in the buffers when batch or instance norm makes its gradient zero */
     int bias_fixed;
     size_t gamma, beta;             /* parameter arena */
     size_t running_mean, running_var; /* buffers; batch norm only */
@@ -136,7 +136,8 @@ struct us_folded {
     int refs;
     float *arena, *transformed_arena;
     size_t bytes;
-    const float *weights[US_MAX_UNITS], *transformed[US_MAX_UNITS], *bias[US_MAX_UNITS], *gamma[US_MAX_UNITS], *beta[US_MAX_UNITS];
+    const float *weights[US_MAX_UNITS], *transformed[US_MAX_UNITS], *bias[US_MAX_UNITS];
+    const float *gamma[US_MAX_UNITS], *beta[US_MAX_UNITS];
     const float *head_weights, *head_bias;
 };
 int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params);

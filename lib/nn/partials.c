@@ -1,10 +1,10 @@
 /*
  * partials.c - the sum of a weight gradient over a batch, cut by shape and never by thread.
  *
- * A partial is a fixed part of the batch; partials are added pairwise by index: (0 + 1), (2 + 3), ... and so on up. A task takes an
- * aligned run of 2^k partials for some input and output blocks and adds them on a stack as a binary counter does, which is the
- * same tree. Where that leaves too few tasks the runs are shorter, and what they leave is added in a second step by the same tree.
- * So the runs may be chosen by the number of threads, and the bits do not depend on it.
+ * A partial is a fixed part of the batch; partials are added pairwise by index: (0 + 1), (2 + 3), ... and so on up. A task
+ * takes an aligned run of 2^k partials for some input and output blocks and adds them on a stack as a binary counter does,
+ * which is the same tree. Where that leaves too few tasks the runs are shorter, and what they leave is added in a second step
+ * by the same tree. So the runs may be chosen by the number of threads, and the bits do not depend on it.
  */
 #include "nn/map.h"
 

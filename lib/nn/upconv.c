@@ -106,10 +106,9 @@ static void transpose_weights(const struct us_upconv_job *job, float *flipped) {
     for (place = 0; place < PLACES; place++)
         for (o = 0; o < job->out_blocks; o++)
             for (b = 0; b < job->in_blocks; b++) {
-                const float *from =
-                    job->weights + (((size_t)place * (size_t)job->out_blocks + (size_t)o) * (size_t)job->in_blocks + (size_t)b) * TAP;
-                float *to =
-                    flipped + (((size_t)place * (size_t)job->in_blocks + (size_t)b) * (size_t)job->out_blocks + (size_t)o) * TAP;
+                const size_t out = (size_t)job->out_blocks, in = (size_t)job->in_blocks;
+                const float *from = job->weights + (((size_t)place * out + (size_t)o) * in + (size_t)b) * TAP;
+                float *to = flipped + (((size_t)place * in + (size_t)b) * out + (size_t)o) * TAP;
                 for (ci = 0; ci < US_LANES; ci++)
                     for (co = 0; co < US_LANES; co++)
                         to[co * US_LANES + ci] = from[ci * US_LANES + co];

@@ -2,11 +2,11 @@
  * wino.c - 3x3 convolution over whole maps by Winograd's F(m x m, 3x3) (Lavin, Gray 2016): forward, and backward-data on flipped
  * weights.
  *
- * Tiles of m x m outputs are anchored at row 0, column 0; a tile that reaches past the map is computed whole on zeros and cropped. A
- * task takes some rows of tiles. Their inputs are written by the source into a slab of m + 2 rows, transformed into V, and when a
- * batch of tiles is full multiplied tap by tap with the transformed weights U into M (the 1x1 kernel: a "pixel" is a tile) and
- * transformed back into the map. V, M and a group of U stay in the L2 cache. Every product is one chain over the input channels of
- * one tile, so how tiles are batched has no influence on the result.
+ * Tiles of m x m outputs are anchored at row 0, column 0; a tile that reaches past the map is computed whole on zeros and
+ * cropped. A task takes some rows of tiles. Their inputs are written by the source into a slab of m + 2 rows, transformed into
+ * V, and when a batch of tiles is full multiplied tap by tap with the transformed weights U into M (the 1x1 kernel: a "pixel"
+ * is a tile) and transformed back into the map. V, M and a group of U stay in the L2 cache. Every product is one chain over the
+ * input channels of one tile, so how tiles are batched has no influence on the result.
  */
 #include "nn/map.h"
 

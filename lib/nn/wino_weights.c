@@ -2,8 +2,8 @@
  * wino_weights.c - backward-weights of the 3x3 convolution by Winograd: dW = G^T ( sum over tiles of (B^T x B) (A dy A^T) ) G.
  *
  * A partial is some whole rows of tiles of the batch, about 96 tiles. Its inputs (V) and gradients (D) are transformed once; then
- * for every pair of blocks the products are summed tap by tap over the tiles, one chain in the order of the tiles, and transformed
- * back to 3x3, so the transformed gradient of a whole layer never exists. partials.c adds the partials.
+ * for every pair of blocks the products are summed tap by tap over the tiles, one chain in the order of the tiles, and
+ * transformed back to 3x3, so the transformed gradient of a whole layer never exists. partials.c adds the partials.
  */
 #include "nn/map.h"
 

@@ -12,7 +12,8 @@ def functions(header):
     """name -> one flag a parameter: whether it is a pointer (objects, buffers, callbacks)"""
     text = re.sub(r'/\*.*?\*/', ' ', header, flags=re.S)
     found = {}
-    for name, parameters in re.findall(r'UNETSTAR_API[^;(]*?\b(unetstar_\w+)\(((?:[^()]|\([^()]*\))*(?:\([^()]*\)[^()]*)*)\);', text):
+    nested = r'(?:[^()]|\([^()]*\))*'  # a parameter may be a function: void (*release)(void *user, void *data)
+    for name, parameters in re.findall(r'UNETSTAR_API[^;(]*?\b(unetstar_\w+)\((' + nested + r')\);', text):
         depth, parts, part = 0, [], ''
         for c in parameters:
             depth += (c == '(') - (c == ')')

@@ -240,7 +240,8 @@ static int convolve(struct world *w) {
     static float x[4 * 8 * 8], weight[4 * 4 * 9], y[4 * 8 * 8], dx[4 * 8 * 8];
     int code = unetstar_conv2d_forward(w->context, NULL, 1, 4, 8, 8, 4, x, weight, NULL, y);
     code = code ? code : unetstar_conv2d_backward(w->context, NULL, 1, 4, 8, 8, 4, x, weight, y, dx, weight, NULL);
-    code = code ? code : unetstar_batch_norm_forward(w->context, 1, 4, 8, 8, x, NULL, NULL, 1e-5f, 0.1f, NULL, NULL, y, dx, dx + 4);
+    if (!code)
+        code = unetstar_batch_norm_forward(w->context, 1, 4, 8, 8, x, NULL, NULL, 1e-5f, 0.1f, NULL, NULL, y, dx, dx + 4);
     code = code ? code : unetstar_softmax_forward(w->context, 1, 4, 8, 8, x, y);
     return code ? code : unetstar_upsample2_forward(w->context, UNETSTAR_UPSAMPLING_BILINEAR, 1, 4, 4, 4, x, y);
 }

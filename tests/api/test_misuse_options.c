@@ -293,7 +293,19 @@ struct range {
     enum kind kind;
     double bad[4], good[2]; /* the first NaN ends the list of bad ones, unless it is the first of all */
 };
-enum { O_CONTEXT, O_CONV, O_LOSS, O_LOSS_TRAINER, O_IMAGE, O_PREP, O_PREP_MODEL, O_MODEL, O_OPTIMIZER, O_TRAINER, O_SESSION, O_SOURCE };
+enum { /* in the order of all_options */
+    O_CONTEXT,
+    O_CONV,
+    O_LOSS,
+    O_LOSS_TRAINER,
+    O_IMAGE,
+    O_PREP,
+    O_PREP_MODEL,
+    O_MODEL,
+    O_OPTIMIZER,
+    O_TRAINER,
+    O_SESSION
+};
 #define R(options, type, field, kind, a, b, c, d, g, h) \
     { options, #field, offsetof(type, field), kind, {a, b, c, d}, {g, h} }
 #define C unetstar_context_options

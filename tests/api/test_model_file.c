@@ -183,7 +183,8 @@ static void test_callbacks_fail(void **state) {
 /* ---- Names and counts ---- */
 
 static void test_names_and_parameter_counts(void **state) {
-    static const char *const leaves[] = {"weight", "bias", "weight", "bias", "running_mean", "running_var", "num_batches_tracked"};
+    static const char *const leaves[] = {"weight",       "bias",        "weight",             "bias",
+                                         "running_mean", "running_var", "num_batches_tracked"};
     static const char *const halves[] = {"encoder", "decoder"};
     unetstar_context *context = make_context(1);
     unetstar_model_options o;
@@ -536,11 +537,16 @@ static void test_failing_saves(void **state) {
 }
 
 int main(void) {
+#define TEST(name) cmocka_unit_test_setup(name, fresh_counter)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_round_trips, fresh_counter),   cmocka_unit_test_setup(test_callbacks_fail, fresh_counter),
-        cmocka_unit_test_setup(test_damaged_files, fresh_counter), cmocka_unit_test_setup(test_names_and_parameter_counts, fresh_counter),
-        cmocka_unit_test_setup(test_hostile_files, fresh_counter), cmocka_unit_test_setup(test_prefixes, fresh_counter),
-        cmocka_unit_test_setup(test_checkpoints, fresh_counter),   cmocka_unit_test_setup(test_failing_saves, fresh_counter),
+        TEST(test_round_trips),
+        TEST(test_callbacks_fail),
+        TEST(test_damaged_files),
+        TEST(test_names_and_parameter_counts),
+        TEST(test_hostile_files),
+        TEST(test_prefixes),
+        TEST(test_checkpoints),
+        TEST(test_failing_saves),
     };
     return cmocka_run_group_tests_name("model_file", tests, NULL, tear_down);
 }

@@ -64,8 +64,9 @@ def measure(compiler, text):
         folder = pathlib.Path(folder)
         (folder / 'unetstar_under_test.h').write_text(text)
         (folder / 'layout.c').write_text('\n'.join(lines))
-        subprocess.run([compiler, '-std=c11', '-I', str(folder), str(folder / 'layout.c'), '-o', str(folder / 'layout')], check=True)
-        return subprocess.run([str(folder / 'layout')], check=True, capture_output=True, text=True).stdout
+        program = str(folder / 'layout')
+        subprocess.run([compiler, '-std=c11', '-I', str(folder), program + '.c', '-o', program], check=True)
+        return subprocess.run([program], check=True, capture_output=True, text=True).stdout
 
 
 def complaints(table):

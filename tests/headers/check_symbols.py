@@ -156,7 +156,9 @@ void helper(void) {}
 '''
 WIDE = r'''
 #include <immintrin.h>
-__attribute__((target("avx2"))) void us_sum_%s(float *x) { _mm256_storeu_ps(x, _mm256_add_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8))); }
+__attribute__((target("avx2"))) void us_sum_%s(float *x) {
+    _mm256_storeu_ps(x, _mm256_add_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)));
+}
 '''
 
 
@@ -174,8 +176,9 @@ def self_test(compiler):
         (folder / 'h.h').write_text('#define UNETSTAR_ABI_VERSION 3\nUNETSTAR_API int unetstar_version_number(void);\n'
                                     'UNETSTAR_API int unetstar_missing(void);\n')
         shared, static = str(folder / 'f.so'), str(folder / 'f.a')
-        run(compiler, '-w', '-fno-builtin', '-fPIC', '-shared', '-Wl,-soname,libunetstar.so.2', str(folder / 'f.c'), '-o', shared, '-lm')
-        run(compiler, '-w', '-fno-builtin', '-c', str(folder / 'f.c'), '-o', str(folder / 'f.o'))
+        plain = [compiler, '-w', '-fno-builtin']
+        run(*plain, '-fPIC', '-shared', '-Wl,-soname,libunetstar.so.2', str(folder / 'f.c'), '-o', shared, '-lm')
+        run(*plain, '-c', str(folder / 'f.c'), '-o', str(folder / 'f.o'))
         run('ar', 'rcs', static, str(folder / 'f.o'))
         failed += expect('unetstar_missing is declared but not exported', check_exports(folder / 'h.h', shared))
         failed += expect('unetstar_extra is exported but not declared', check_exports(folder / 'h.h', shared))
@@ -184,7 +187,7 @@ def self_test(compiler):
             failed += expect(name + ' is imported, which a guest never calls', check_imports(shared))
         failed += expect('helper would clash', check_archive(static))
         failed += expect('the soname is libunetstar.so.2', check_soname(shared, folder / 'h.h'))
-        if subprocess.run([compiler, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout.find('__x86_64__') > 0:
+        if '__x86_64__' in run(compiler, '-dM', '-E', '-x', 'c', '/dev/null'):
             for level, wanted in (('plain', 'AVX'), ('avx512', None), ('avx2', None)):
                 (folder / 'w.c').write_text(WIDE % level)
                 run(compiler, '-O1', '-c', str(folder / 'w.c'), '-o', str(folder / 'w.o'))

@@ -251,6 +251,10 @@ jpeg(f"{where}/images/a1.jpg")
 with open(f"{where}/images/a1.jpg", "r+b") as stream:
     stream.truncate(os.path.getsize(f"{where}/images/a1.jpg") - 200)
 fails("truncated JPEG", where, "images/a1.jpg", "too early")
+whole = bytearray(open(f"{folder}/../CHASE/Image_01L.jpg", "rb").read())
+whole[whole.index(b"\xff\xc4") + 5] = 255
+write(f"{where}/images/a1.jpg", bytes(whole))
+fails("JPEG with tables of nonsense", where, "images/a1.jpg", "tables")
 where = fresh("truncated gif")
 os.remove(f"{where}/labels/a1.png")
 write(f"{where}/labels/a1.gif", p.gif(W, H, label)[:-300])

@@ -77,7 +77,7 @@ def valid(path, *more):
             seen = sorted(json.loads(read(path)))
             ok = {"pooled", "images"} <= set(seen)
         elif path.endswith(".csv"):
-            with open(path, newline="") as stream:
+            with open(path, newline="", errors="replace") as stream:
                 rows = list(csv.reader(stream))
             ok = len(rows) > 1 and all(len(r) == len(rows[0]) for r in rows)
             seen = "%d rows of %d" % (len(rows), len(rows[0]))
@@ -321,6 +321,16 @@ code, out, error = run(EVALUATE, "--predictions", at("maps"), at("data"), "--all
 perfect = json.loads(read(at("eval3", "metrics.json")))["pooled"] if code == 0 else {}
 checks.check("saved maps equal to the labels are perfect", perfect.get("f1") == 1 and perfect.get("roc_auc") == 1,
              error or perfect)
+folder = os.fsencode(at("names"))
+for kind, data in ((b"images", p.png(W, H, 3, rgb)), (b"labels", p.png(W, H, 1, p.label_bytes(W, H)))):
+    os.makedirs(os.path.join(folder, kind))
+    for name in (b"a,\"b\".png", b"bad\xff\xc0\xafutf8.png", "gr\u00fc\u00df \U0001f441.png".encode()):
+        with open(os.path.join(folder, kind, name), "wb") as stream:
+            stream.write(data)
+code, out, error = run(EVALUATE, MODEL, at("names"), "--all", "-o", at("eval6"), errors="replace")
+checks.check("strange file names: evaluated", code == 0, error)
+valid(at("eval6", "metrics.json"))
+valid(at("eval6", "metrics.csv"))
 code, out, error = run(EVALUATE, "--predictions", at("seg3"), "--synthetic", 3, "-o", at("eval4"))
 checks.check("a map that is missing is named", code == 1 and "synthetic-1000001" in error, error)
 
