@@ -111,19 +111,19 @@ start=$(date +%s)
 
 if build gcc; then
     check gcc 'all suites'
-    check gcc 'reference with fma' --setup reference_fma --suite unit --suite grad --suite golden --suite api
-    grep -q -w avx512f /proc/cpuinfo 2>/dev/null && check gcc 'avx2' --setup avx2 --suite unit --suite grad --suite golden --suite api
+    check gcc 'reference with fma' --setup reference_fma --suite golden --suite api
+    grep -q -w avx512f /proc/cpuinfo 2>/dev/null && check gcc 'avx2' --setup avx2 --suite golden --suite api
 fi
 if CC=clang build clang; then
-    check clang 'kernels, golden files, interface' --suite kern --suite unit --suite golden --suite grad --suite headers
+    check clang 'kernels, units, golden files, headers' --suite kern --suite unit --suite golden --suite headers
 fi
-if CC=gcc build sanitize --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Ddefault_library=static; then
+if CC=gcc build sanitize --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false; then
     check sanitize 'address and undefined behaviour' --suite unit --suite golden --suite api --suite fuzz --suite programs --timeout-multiplier 4
 fi
 
 if [ "$level" != ci ]; then
     check gcc 'slow suites' --setup full --suite slow
-    if CC=clang build thread --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Ddefault_library=static -Dexamples=disabled; then
+    if CC=clang build thread --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dexamples=disabled; then
         check thread 'thread sanitizer' --suite api --timeout-multiplier 10
     fi
     if build valgrind --buildtype=debugoptimized -Disa=avx2 -Dexamples=disabled; then

@@ -78,6 +78,16 @@ const char *path_of(const char *name) {
     return path;
 }
 
+int files_in_folder(void) {
+    DIR *d = *folder ? opendir(folder) : NULL;
+    int n = 0;
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return d ? n - 2 : 0; /* . and .. */
+}
+
 void leave_folder(void) {
     DIR *d = *folder ? opendir(folder) : NULL;
     struct dirent *entry;
@@ -220,10 +230,35 @@ int32_t isa_of_environment(void) {
     return UNETSTAR_ISA_BEST;
 }
 
+int library_has_threads(void) {
+    static int known;
+    if (!known) {
+        unetstar_context_options options;
+        unetstar_context *context;
+        OK(unetstar_context_options_init(&options, sizeof options));
+        options.n_threads = 2;
+        known = unetstar_context_create(&context, &options) ? -1 : 1;
+        unetstar_context_destroy(context);
+    }
+    return known > 0;
+}
+
+static int play_workers(void *runner, void *opaque, unetstar_task_fn task, int64_t n) {
+    const int64_t workers = (int64_t)(intptr_t)runner;
+    int64_t i;
+    for (i = 0; i < n; i++)
+        task(opaque, i, (int32_t)(i % workers));
+    return 0;
+}
+
 void context_options(unetstar_context_options *options, int32_t n_threads, struct counter *counter) {
     OK(unetstar_context_options_init(options, sizeof *options));
     options->n_threads = n_threads;
     options->isa_limit = isa_of_environment();
+    if (n_threads > 1 && !library_has_threads()) {
+        options->run = play_workers;
+        options->runner = (void *)(intptr_t)n_threads;
+    }
     if (counter) {
         options->alloc = counter_alloc;
         options->free = counter_free;

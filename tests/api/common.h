@@ -34,6 +34,7 @@ int in_child(int (*run)(void *), void *argument);
 /* A path inside a folder of this process' own, which leave_folder removes; the text is valid until the fourth next call. */
 const char *path_of(const char *name);
 void leave_folder(void);
+int files_in_folder(void); /* hidden ones, too */
 /* A whole file; *size its length. */
 unsigned char *read_file(const char *path, size_t *size);
 void write_file(const char *path, const void *data, size_t size);
@@ -61,7 +62,10 @@ void counter_balanced(const struct counter *counter);
 
 /* The limit that UNETSTAR_ISA names (reference, reference+fma, avx2, avx512, neon), or UNETSTAR_ISA_BEST. */
 int32_t isa_of_environment(void);
-/* Options with that limit and n_threads; counter may be NULL. */
+/* Whether the library was built with threads of its own (meson option `threads`). */
+int library_has_threads(void);
+/* Options with that limit and n_threads; counter may be NULL. A library without threads gets a serial runner that plays
+ * n_threads workers instead. */
 void context_options(unetstar_context_options *options, int32_t n_threads, struct counter *counter);
 unetstar_context *make_context(int32_t n_threads);
 unetstar_context *make_counted(int32_t n_threads, struct counter *counter);

@@ -408,14 +408,18 @@ static void test_train(void **state) {
 static void test_segment(void **state) {
     struct world *w = (struct world *)memory(sizeof *w);
     struct blob before = {NULL, 0, 0}, after = {NULL, 0, 0};
+    int files;
     (void)state;
     open_world(w, 1);
+    path_of("");
+    files = files_in_folder();
     OK(make_a_context(w));
     OK(make_model(w));
     OK(set_meta(w));
     exhaust(w, "cancel token", make_cancel, undo_cancel, KEEPS_NOTHING);
     exhaust(w, "tensor", make_tensor, undo_tensor, KEEPS_NOTHING);
     exhaust(w, "save model", save_model, undo_nothing, KEEPS_NOTHING);
+    assert_int_equal(files_in_folder(), files + 1); /* the model, and no temporary file */
     exhaust(w, "save by callback", save_by_callback, undo_nothing, KEEPS_NOTHING);
     exhaust(w, "load model with", load_model_with, undo_loaded, KEEPS_NOTHING);
     undo_loaded(w);

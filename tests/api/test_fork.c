@@ -79,12 +79,15 @@ static void test_fork(void **state) {
     training_close(&t);
     unetstar_context_destroy(context);
 
-    f.context = make_context(3);
-    training_open(&f.t, f.context, &r);
-    assert_int_equal(in_child(use_threads_in_child, &f), 0);
-    OK(unetstar_trainer_fit(f.t.trainer, f.t.set, NULL, NULL, NULL, NULL)); /* the parent's still works */
-    training_close(&f.t);
-    unetstar_context_destroy(f.context);
+    if (library_has_threads()) {
+        f.context = make_context(3);
+        training_open(&f.t, f.context, &r);
+        assert_int_equal(in_child(use_threads_in_child, &f), 0);
+        OK(unetstar_trainer_fit(f.t.trainer, f.t.set, NULL, NULL, NULL, NULL)); /* the parent's still works */
+        training_close(&f.t);
+        unetstar_context_destroy(f.context);
+        print_message("  3 threads: ESTATE in the child\n");
+    }
 
     f.context = make_context(1);
     training_open(&f.t, f.context, &r);
@@ -92,7 +95,7 @@ static void test_fork(void **state) {
     training_close(&f.t);
     unetstar_context_destroy(f.context);
     blob_free(&f.expected);
-    print_message("  3 threads: ESTATE in the child; 1 thread, and a new context: the same bits\n");
+    print_message("  1 thread, and a new context: the same bits in the child\n");
 }
 
 int main(void) {

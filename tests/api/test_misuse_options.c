@@ -319,7 +319,7 @@ enum { /* in the order of all_options */
 #define S unetstar_session_options
 #define BIG 2147483647.0
 static const struct range ranges[] = {
-    R(O_CONTEXT, C, n_threads, I32, -1, 1025, BIG, -BIG, 1, 2),
+    R(O_CONTEXT, C, n_threads, I32, -1, 1025, BIG, -BIG, 1, 0),
     R(O_CONTEXT, C, isa_limit, I32, -1, 6, BIG, -BIG, 1, 0),
     R(O_CONV, V, kernel_h, I32, 0, -1, -BIG, -BIG, 1, 3),
     R(O_CONV, V, kernel_w, I32, 0, -1, -BIG, -BIG, 1, 3),

@@ -489,6 +489,7 @@ static void test_failing_saves(void **state) {
     char path[160], folder_path[160];
     unsigned char *old;
     size_t size;
+    int files;
     (void)state;
     snprintf(path, sizeof path, "%s", path_of("saved"));
     snprintf(folder_path, sizeof folder_path, "%s", path_of("folder"));
@@ -497,6 +498,7 @@ static void test_failing_saves(void **state) {
     OK(unetstar_model_save(model, path));
     old = read_file(path, &size);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    files = files_in_folder();
     signal(SIGXFSZ, SIG_IGN);
     small = limit;
     small.rlim_cur = size / 2;
@@ -506,6 +508,7 @@ static void test_failing_saves(void **state) {
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     print_message("  %s\n", unetstar_last_error());
     unharmed(path, old, size);
+    assert_int_equal(files_in_folder(), files); /* no temporary file was left */
     FAILS_NAMING(UNETSTAR_EIO, "nowhere", unetstar_model_save(model, path_of("nowhere/x")));
     FAILS_NAMING(UNETSTAR_EIO, "nowhere", unetstar_model_load(&other, context, path_of("nowhere")));
     assert_int_equal(mkdir(folder_path, 0700), 0);
