@@ -142,7 +142,8 @@ typedef int64_t (*unetstar_read_fn)(void *user, void *data, size_t size);
 enum {
     UNETSTAR_PHASE_TRAIN = 0,    /* after a training step */
     UNETSTAR_PHASE_VALIDATE = 1, /* after a validation image or batch */
-    UNETSTAR_PHASE_EPOCH = 2,    /* an epoch has ended; metric, best and is_best are those of this epoch */
+    UNETSTAR_PHASE_EPOCH = 2,    /* an epoch has ended; metric, best and is_best are those of this epoch. A cancel here leaves a
+                                    complete epoch: schedule, best weights and early stop have seen it */
     UNETSTAR_PHASE_SEGMENT = 3   /* part of an image is done */
 };
 typedef struct unetstar_progress {
@@ -456,7 +457,7 @@ UNETSTAR_API int64_t unetstar_dataset_count(const unetstar_dataset *dataset);
 UNETSTAR_API const char *unetstar_dataset_name(const unetstar_dataset *dataset, int64_t i);
 UNETSTAR_API int32_t unetstar_dataset_field_source(const unetstar_dataset *dataset, int64_t i);
 /* Describes a stored picture of sample i; its data belongs to the dataset. part: UNETSTAR_DATASET_*. Labels hold class
- * numbers (0, 1, ...), masks 0 / 255. Errors: EINVAL, ESTATE (no label). Thread A. Since 0.1. */
+ * numbers (0, 1, ...), masks 0 / 255, both packed, one byte a pixel. Errors: EINVAL, ESTATE (no label). Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_dataset_get(const unetstar_dataset *dataset, int64_t i, int32_t part,
                                                      unetstar_image *image);
 /* A dataset of some samples of another, in the order given; the pictures are shared, not copied. */
