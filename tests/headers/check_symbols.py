@@ -18,7 +18,7 @@ import tempfile
 
 # Files, memory, threads, formatting into buffers, three exact functions of libm. No output, process, locale, random numbers.
 ALLOWED = set('''
-    memcpy memmove memset memcmp bcmp strlen strcmp strncmp strchr strrchr strstr strcpy strcspn strspn strtol
+    memcpy memmove memset memchr memcmp bcmp strlen strcmp strncmp strchr strrchr strstr strcpy strcspn strspn strtol
     snprintf vsnprintf __snprintf_chk __vsnprintf_chk __memcpy_chk __memset_chk __memmove_chk __strcpy_chk __stack_chk_fail
     __isoc23_strtol malloc calloc realloc free posix_memalign aligned_alloc
     open open64 close read write fsync rename unlink stat stat64 fstat fstat64 access readlink fchmod fchown getpid
