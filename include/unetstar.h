@@ -607,7 +607,7 @@ typedef struct unetstar_trainer_options {
     double plateau_factor;          /* 0.5 */
     double clip_gradient_norm;      /* 0: no clipping */
     double validation_fraction;     /* 0.2: validation patches / training patches of an epoch (PATCHES) */
-    double deep_supervision_weight; /* 0.5: of every earlier head against the last */
+    double deep_supervision_weight; /* 0.5: of the mean loss of the earlier heads, against the last */
     int64_t plateau_patience;       /* 3 epochs */
     int32_t batch_size;             /* 8 */
     int32_t patch_height;           /* 96 */

@@ -122,7 +122,7 @@ static void loss_arguments(struct args *args, struct settings *settings) {
     args_floats(args, "class-weights", settings->loss.class_weights, "of background, vessel, ...");
     args_bool(args, "masked-loss", &settings->trainer.masked_loss, "leave pixels outside the field of view out");
     args_double(args, "deep-supervision-weight", &settings->trainer.deep_supervision_weight, 0, 1e6,
-                "of every earlier head against the last");
+                "of the mean loss of the earlier heads");
 }
 
 static void optimizer_arguments(struct args *args, struct settings *settings) {
