@@ -457,7 +457,8 @@ UNETSTAR_API int64_t unetstar_dataset_count(const unetstar_dataset *dataset);
 UNETSTAR_API const char *unetstar_dataset_name(const unetstar_dataset *dataset, int64_t i);
 UNETSTAR_API int32_t unetstar_dataset_field_source(const unetstar_dataset *dataset, int64_t i);
 /* Describes a stored picture of sample i; its data belongs to the dataset. part: UNETSTAR_DATASET_*. Labels hold class
- * numbers (0, 1, ...), masks 0 / 255, both packed, one byte a pixel. Errors: EINVAL, ESTATE (no label). Thread A. Since 0.1. */
+ * numbers (0, 1, ...), masks 0 / 255, both packed, one byte a pixel. Call unetstar_image_init first. Errors: EINVAL, ESTATE
+ * (no label). Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_dataset_get(const unetstar_dataset *dataset, int64_t i, int32_t part,
                                                      unetstar_image *image);
 /* A dataset of some samples of another, in the order given; the pictures are shared, not copied. */
@@ -672,7 +673,7 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_gradient_get(const unetstar_tra
  * (not SGD). Errors: EINVAL (no such weight or moment), ESHAPE (count). Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_optimizer_moment_get(const unetstar_optimizer *optimizer, const char *name,
                                                               int32_t moment, float *data, int64_t count);
-/* Called before every update with the gradient arena (after clipping is computed, before it is applied), for example to
+/* Called before every update with the gradient arena (before clipping), for example to
  * average it over processes. Non-zero stops with EUSER. NULL removes it. */
 typedef int (*unetstar_gradient_hook)(void *user, float *gradients, int64_t count);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_set_hook(unetstar_trainer *trainer, unetstar_gradient_hook hook,
@@ -713,8 +714,8 @@ UNETSTAR_API void unetstar_session_destroy(unetstar_session *session);
  * NULL. Thread A. Since 0.1. */
 UNETSTAR_API int64_t unetstar_session_channels(const unetstar_session *session);
 /* Segments an image of any size with each model's own preprocessing. mask: field of view, 8 bit, one channel, or NULL: found
- * where it is needed. probability: (channels, h, w) in [0, 1]. Memory grows to the largest image seen, then nothing is
- * allocated. Errors: EINVAL, ESHAPE, ELIMIT, ENOMEM, ECANCELED. Thread B. Since 0.1. */
+ * where it is needed. probability: (channels, h, w) in [0, 1]. Memory for maps grows to the largest image seen;
+ * preprocessing takes some for the time of the call. Errors: EINVAL, ESHAPE, ELIMIT, ENOMEM, ECANCELED. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run(unetstar_session *session, const unetstar_image *image,
                                                      const unetstar_image *mask, float *probability,
                                                      const unetstar_cancel *cancel, unetstar_progress_fn progress,
@@ -739,7 +740,8 @@ UNETSTAR_API int unetstar_source_init(unetstar_source *source, size_t size);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *source,
                                                           unetstar_write_rows_fn write_rows, void *user,
                                                           const unetstar_cancel *cancel);
-/* Bytes a run on a width x height image needs: maps and scratch of the session, and the packed weights, which all sessions of
+/* Set struct_size to sizeof *workspace first. Bytes a run on a width x height image needs: maps and scratch of the session,
+ * and the packed weights, which all sessions of
  * a model share. Thread A. Since 0.1. */
 typedef struct unetstar_workspace {
     size_t struct_size;
@@ -772,7 +774,8 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_add(unetstar_metrics *metrics, 
                                                      const float *probability, const uint8_t *label, const uint8_t *mask);
 UNETSTAR_API int64_t unetstar_metrics_count(const unetstar_metrics *metrics);
 UNETSTAR_API const char *unetstar_metrics_name(const unetstar_metrics *metrics, int64_t i);
-/* Scores of image i, or of all pixels pooled (i = -1): a pixel is vessel when its probability >= threshold. A ratio whose
+/* Scores of image i, or of all pixels pooled (i = -1), into a struct whose struct_size is set to its sizeof: a pixel is
+ * vessel when its probability >= threshold. A ratio whose
  * denominator is 0 is 0. They agree with scikit-learn to 1e-9. Errors: EINVAL, ESTATE (no image). Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_scores(unetstar_metrics *metrics, int64_t i, double threshold,
                                                         unetstar_scores *scores);

@@ -51,9 +51,16 @@ int unetstar_trainer_save(const unetstar_trainer *trainer, const char *path) {
 
 /* ---- Loading ---- */
 
-/* ESTATE naming the first option in which the checkpoint differs from ours; `extendable` may differ. */
+/* Whether count a is below count b. */
+static int fewer(const char *a, const char *b) {
+    int64_t x, y;
+    return !us_integer_parse(a, strlen(a), &x) && !us_integer_parse(b, strlen(b), &y) && x < y;
+}
+
+/* ESTATE naming the first option in which the checkpoint differs from ours; `free_field` may differ, epochs
+ * only grow. */
 static int compare_fields(const struct us_st_file *file, const char *prefix, const struct us_field *fields, const void *ours,
-                          const char *extendable) {
+                          const char *free_field) {
     for (; fields->name; fields++) {
         char key[80], text[US_FIELD_TEXT];
         const char *theirs;
@@ -62,7 +69,9 @@ static int compare_fields(const struct us_st_file *file, const char *prefix, con
         if (!theirs)
             return us_fail(UNETSTAR_EFORMAT, "metadata %s is missing: it is not a training checkpoint", key);
         us_field_format(fields, ours, text);
-        if (strcmp(theirs, text) && strcmp(fields->name, extendable))
+        if (!strcmp(fields->name, free_field) && (strcmp(free_field, "epochs") || !fewer(text, theirs)))
+            continue;
+        if (strcmp(theirs, text))
             return us_fail(UNETSTAR_ESTATE, "it was made with another setting: %s is %.40s there and %.40s here", fields->name,
                            theirs, text);
     }
@@ -72,8 +81,12 @@ static int compare_fields(const struct us_st_file *file, const char *prefix, con
 static int compare_options(const struct us_st_file *file, const unetstar_trainer *trainer) {
     const struct us_trainer *t = trainer->trainer;
     const char *numerics = us_st_meta_get(file, "unetstar.numerics");
-    char ours[16];
+    const char *prep = us_st_meta_get(file, "unetstar.prep");
+    char ours[16], our_prep[US_PREP_TEXT];
     int code = compare_fields(file, "unetstar.model.", us_model_fields, &t->net->options, "seed");
+    us_prep_format(our_prep, &trainer->model->prep);
+    if (!code && prep && strcmp(prep, our_prep))
+        code = us_fail(UNETSTAR_ESTATE, "it was made with another preprocessing: %.160s", prep);
     code = code ? code : compare_fields(file, "unetstar.trainer.", us_trainer_fields, &t->options, "epochs");
     code = code ? code : compare_fields(file, "unetstar.loss.", us_loss_fields, &t->loss, "");
     code = code ? code : compare_fields(file, "unetstar.optimizer.", us_optimizer_fields, &t->optim->options, "");

@@ -21,7 +21,7 @@ struct us_pool {
     int n_threads; /* with the calling thread */
     int n_started;
     int busy;       /* atomic: a job is running */
-    int generation; /* atomic: number of the present job */
+    unsigned generation; /* atomic: number of the present job */
     int running;    /* atomic: workers that have not finished it */
     int quit;
     struct us_job job;
@@ -38,7 +38,7 @@ static void pause_cpu(void) {
 #endif
 }
 
-static void wait_for_job(us_pool *pool, int seen) {
+static void wait_for_job(us_pool *pool, unsigned seen) {
     int turn;
     for (turn = 0; turn < SPIN_TURNS; turn++) {
         if (__atomic_load_n(&pool->generation, __ATOMIC_ACQUIRE) != seen)
@@ -54,7 +54,7 @@ static void wait_for_job(us_pool *pool, int seen) {
 static void *worker_main(void *argument) {
     struct worker *self = (struct worker *)argument;
     us_pool *pool = self->pool;
-    int seen = 0;
+    unsigned seen = 0;
     for (;;) {
         wait_for_job(pool, seen);
         seen++;

@@ -205,11 +205,6 @@ double us_trainer_rate(const struct us_trainer *t) {
 
 int us_trainer_update(struct us_trainer *t, double learning_rate) {
     double scale = 1;
-    if (t->options.clip_gradient_norm > 0) {
-        const double norm = us_gradient_norm(t->ctx, t->gradients, t->net->n_params);
-        if (norm > t->options.clip_gradient_norm)
-            scale = t->options.clip_gradient_norm / norm;
-    }
     if (t->hook) {
         int stop;
         us_fp_callback_begin();
@@ -217,6 +212,11 @@ int us_trainer_update(struct us_trainer *t, double learning_rate) {
         us_fp_callback_end();
         if (stop)
             return us_fail(UNETSTAR_EUSER, "the gradient hook returned %d", stop);
+    }
+    if (t->options.clip_gradient_norm > 0) { /* after the hook, so that processes that average clip alike */
+        const double norm = us_gradient_norm(t->ctx, t->gradients, t->net->n_params);
+        if (norm > t->options.clip_gradient_norm)
+            scale = t->options.clip_gradient_norm / norm;
     }
     return us_optim_step(t->optim, t->params->arena, t->gradients, learning_rate, scale);
 }
@@ -229,6 +229,10 @@ static int train_step(struct us_trainer *t, double rate, double *loss) {
     if (!code)
         code = us_training_loss(t->pass, &t->loss, t->options.deep_supervision_weight, t->labels,
                                 t->options.masked_loss ? t->masks : NULL, loss);
+    if (!code && !(*loss - *loss == 0))
+        code = us_fail(UNETSTAR_ESTATE, "the training has diverged: the loss of step %lld of epoch %lld is not a finite number; "
+                                        "a lower learning rate may help",
+                       (long long)t->state.step, (long long)t->state.epoch);
     if (!code)
         code = us_training_backward(t->pass, t->params, t->gradients);
     if (!code)
@@ -304,7 +308,7 @@ int us_trainer_fit(struct us_trainer *t, const us_dataset *train_set, const us_d
     struct loop l;
     int code;
     if (t->state.ended)
-        return us_fail(UNETSTAR_ESTATE, "this training has ended; raise epochs or make a new trainer to go on");
+        return us_fail(UNETSTAR_ESTATE, "this training has ended; to go on, load its checkpoint into a trainer with more epochs");
     code = us_trainer_set_data(t, train_set, val_set);
     memset(&l, 0, sizeof l);
     l.t = t;
