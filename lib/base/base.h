@@ -59,8 +59,16 @@ struct unetstar_context {
     long pid;
     us_pool *pool; /* NULL with one thread or a runner */
     struct us_kernels kern;
+    /* Told on the calling thread when a stage of a training step begins (unit -1: of no unit; stage NULL: the step ends). NULL outside
+     * benchmarks. */
+    void (*mark)(void *user, const char *stage, int unit);
+    void *mark_user;
 };
 typedef struct unetstar_context us_context;
+static inline void us_mark(const us_context *ctx, const char *stage, int unit) {
+    if (ctx->mark)
+        ctx->mark(ctx->mark_user, stage, unit);
+}
 
 struct unetstar_cancel {
     us_context *ctx;

@@ -161,11 +161,13 @@ static int backward_data(us_training *t, const struct us_params *params, int uni
         upconv_job(t, params, &source, &up);
         return us_upconv_backward_data(&up, target, t->flipped);
     }
+    us_mark(t->ctx, "transform weights", unit);
     code = us_conv_flip(t->ctx, t->flipped, params->arena + u->weights, u->in_blocks, u->out_blocks);
     if (!code && u->tile)
         code = us_wino_transform_weights(t->ctx, u->tile, t->transformed, t->flipped, u->out_blocks, u->in_blocks);
     if (code)
         return code;
+    us_mark(t->ctx, "backward data", unit);
     job.ctx = t->ctx;
     job.row = us_plain_row;
     job.source = &t->grads[unit];
@@ -305,6 +307,7 @@ static int backward_input(us_training *t, const struct us_params *params, int un
     code = backward_data(t, params, unit, &s.dx);
     if (code)
         return code;
+    us_mark(t->ctx, "pool and fusion backward", unit);
     s.add_main = t->started[u->in.main];
     t->started[u->in.main] = 1;
     if (u->in.kind == US_IN_POOL)
@@ -324,13 +327,16 @@ int us_training_backward(us_training *t, const struct us_params *params, float *
     memset(gradients, 0, t->net->n_params * sizeof *gradients);
     if (t->full_logits)
         downsample_logit_gradient(t);
+    us_mark(t->ctx, "head", -1);
     code = backward_head(t, params, gradients, 0);
     for (u = t->net->n_units - 1; u >= 0 && !code; u--) {
         for (i = 1; i < t->net->n_heads && !code; i++)
             if (t->net->heads[i].unit == u)
                 code = backward_head(t, params, gradients, i);
+        us_mark(t->ctx, "norm backward", u);
         if (!code)
             code = backward_value(t, params, gradients, u);
+        us_mark(t->ctx, "backward weights", u);
         if (!code)
             code = backward_weights(t, params, gradients, u);
         if (!code)

@@ -186,11 +186,14 @@ static int forward_unit(us_training *t, struct us_params *params, int u) {
     const struct us_unit *unit = &t->net->units[u];
     const float *bias = (unit->bias_fixed ? params->buffers : params->arena) + unit->bias;
     int code = 0;
+    us_mark(t->ctx, "transform weights", u);
     if (unit->tile)
         code = us_wino_transform_weights(t->ctx, unit->tile, t->transformed, params->arena + unit->weights, unit->in_blocks,
                                          unit->out_blocks);
+    us_mark(t->ctx, "forward", u);
     if (!code)
         code = us_unit_forward(&t->pass, u, params->arena + unit->weights, t->transformed, bias);
+    us_mark(t->ctx, "norm forward", u);
     if (code || unit->norm == UNETSTAR_NORM_NONE)
         return code;
     if (unit->norm == UNETSTAR_NORM_BATCH) {
@@ -216,9 +219,11 @@ int us_training_forward(us_training *t, struct us_params *params, int n, const f
     set_batch(t, n);
     t->pass.dropout_seed = seed;
     t->pass.dropout_stream = stream;
+    us_mark(t->ctx, "pack", -1);
     us_map_pack(&t->pass.image, x, n, t->net->options.in_channels, t->height, t->width);
     for (u = 0; u < t->net->n_units && !code; u++)
         code = forward_unit(t, params, u);
+    us_mark(t->ctx, "head", -1);
     for (i = 0; i < t->net->n_heads && !code; i++) {
         const struct us_head *head = &t->net->heads[i];
         code = us_head_forward(&t->pass, head, params->arena + head->weights, params->arena + head->bias, t->logits[i]);
@@ -264,6 +269,7 @@ int us_training_loss(us_training *t, const struct us_loss *loss, double supervis
     if (t->state < 1)
         return us_fail(UNETSTAR_ESTATE, "the loss needs a forward pass first");
     *value = 0;
+    us_mark(t->ctx, "loss", -1);
     for (i = 0; i <= aux; i++) {
         const struct us_logits_view v = us_training_view(t, i);
         struct us_loss_map map;

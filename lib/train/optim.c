@@ -97,9 +97,11 @@ int us_optim_step(struct us_optim *optim, float *params, const float *gradients,
         u.consts.inv_bias2 = (float)(1 / sqrt(1 - power(o->beta2, optim->steps + 1)));
         u.consts.eps = (float)o->eps;
     }
+    us_mark(optim->ctx, "optimizer", -1);
     code = us_parallel(optim->ctx, NULL, update_chunk, &u, (int64_t)((optim->n + CHUNK - 1) / CHUNK));
     if (!code)
         optim->steps++;
+    us_mark(optim->ctx, NULL, -1);
     return code;
 }
 
