@@ -59,8 +59,8 @@ struct unetstar_context {
     long pid;
     us_pool *pool; /* NULL with one thread or a runner */
     struct us_kernels kern;
-    /* Told on the calling thread when a stage of a training step begins (unit -1: of no unit; stage NULL: the step ends). NULL outside
-     * benchmarks. */
+    /* Told on the calling thread when a stage of a training step begins (unit -1: of no unit; stage NULL: the step ends).
+     * NULL outside benchmarks. */
     void (*mark)(void *user, const char *stage, int unit);
     void *mark_user;
 };
