@@ -13,6 +13,7 @@ int us_level_reference(struct us_kernels *k);
 int us_level_reference_fma(struct us_kernels *k);
 int us_level_avx2(struct us_kernels *k);
 int us_level_avx512(struct us_kernels *k);
+int us_level_neon(struct us_kernels *k);
 
 /* The Winograd entries of the two reference rungs, which they call themselves (ref_wino.c). */
 int us_wino_reference(struct us_kernels *k);

@@ -14,7 +14,7 @@
 #define US_LEVEL us_level_reference_fma
 #define US_WINO us_wino_reference_fma
 #define US_LEVEL_NAME "reference+fma"
-#ifndef __FMA__
+#if !defined(__FMA__) && !defined(__aarch64__)
 #error "the level reference+fma needs -mfma"
 #endif
 #else

@@ -62,9 +62,10 @@ static US_INLINE float us_fma_soft(float a, float b, float c) {
     return (float)odd;
 }
 
-/* One rounding. Never the C library's fmaf, which is slow or wrong in places. */
+/* One rounding. Never the C library's fmaf, which is slow or wrong in places. US_SOFTWARE_FMA is for the plain reference
+ * where every processor has the instruction: there it is the only one that does not rely on it. */
 static US_INLINE float us_fma(float a, float b, float c) {
-#if defined(__FMA__) || defined(__aarch64__)
+#if (defined(__FMA__) || defined(__aarch64__)) && !defined(US_SOFTWARE_FMA)
     return __builtin_fmaf(a, b, c);
 #else
     return us_fma_soft(a, b, c);

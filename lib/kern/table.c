@@ -18,6 +18,10 @@ int us_kernels_init(struct us_kernels *k, unsigned isa) {
     if ((isa & US_ISA_AVX512) && us_level_avx512(k))
         return -1;
 #endif
+#ifdef US_HAVE_NEON
+    if ((isa & US_ISA_NEON) && us_level_neon(k))
+        return -1;
+#endif
     (void)isa;
     return 0;
 }

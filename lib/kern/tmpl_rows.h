@@ -4,6 +4,7 @@
  * Most loops go over a pixel as NV vectors, because constants differ from lane to lane. A kernel whose dst may equal a
  * source loads a whole vector before it stores it.
  */
+#include "kern/quad.h"
 
 /* The vectors of a pixel's worth of constants. */
 static US_INLINE void v_load_pixel(vf k[NV], const float *p) {
@@ -331,27 +332,6 @@ static void norm_grad(float *dst, const float *g, const float *x, size_t n, cons
 
 /* ---- head ---- */
 
-/* Second step of the tree, lane l + lane l + 4, for four lanes that are left. */
-static US_INLINE __m128 fold4(const vf a[NV]) {
-    const __m256 t8 = v_fold(a);
-
-    return _mm_add_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));
-}
-
-/* The last two steps, for one pixel and for four (transposed, so that each step is one addition for all of them). */
-static US_INLINE float sum4(__m128 t4) {
-    const __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
-
-    return _mm_cvtss_f32(_mm_add_ss(t2, _mm_shuffle_ps(t2, t2, 1)));
-}
-
-static US_INLINE __m128 sum4x4(__m128 a, __m128 b, __m128 c, __m128 d) {
-    const __m128 ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a)); /* a02 a13 b02 b13 */
-    const __m128 cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
-
-    return _mm_add_ps(_mm_shuffle_ps(ab, cd, 0x88), _mm_shuffle_ps(ab, cd, 0xdd));
-}
-
 /* Chains over the blocks for `px` (a constant) pixels from x on. */
 static US_INLINE void head_chains(vf acc[4][NV], const float *const *in, const float *w, int blocks, size_t x,
                                   const int px) {
@@ -380,12 +360,13 @@ static void head(float *const *out, const float *const *in, const float *weights
 
         for (; x + 4 <= n; x += 4) {
             head_chains(acc, in, weights, blocks, x, 4);
-            _mm_storeu_ps(out[c] + x, _mm_add_ps(sum4x4(fold4(acc[0]), fold4(acc[1]), fold4(acc[2]), fold4(acc[3])),
-                                                 _mm_set1_ps(bias[c])));
+            quad_store(out[c] + x, quad_add(quad_sum4(quad_fold(v_fold(acc[0])), quad_fold(v_fold(acc[1])),
+                                                      quad_fold(v_fold(acc[2])), quad_fold(v_fold(acc[3]))),
+                                            quad_set1(bias[c])));
         }
         for (; x < n; x++) {
             head_chains(acc, in, weights, blocks, x, 1);
-            out[c][x] = sum4(fold4(acc[0])) + bias[c];
+            out[c][x] = quad_sum(quad_fold(v_fold(acc[0]))) + bias[c];
         }
     }
 }
@@ -479,7 +460,7 @@ static float block_sum_squares(const float *x, size_t n) {
     US_UNROLL
     for (int j = 0; j < NV; j++)
         acc[j] = v_fma(v_load(tail + j * VW), v_load(tail + j * VW), acc[j]);
-    return sum4(fold4(acc));
+    return quad_sum(quad_fold(v_fold(acc)));
 }
 
 static US_INLINE vf v_optim_grad(vf g, vf p, const struct us_optim_consts *c) {

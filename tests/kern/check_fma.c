@@ -5,7 +5,9 @@
 #include "check.h"
 #include "kern/scalar.h"
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 float check_hard_fma(float a, float b, float c) {
     return __builtin_fmaf(a, b, c);
@@ -18,6 +20,7 @@ void check_hard_exp_erf(float *e, float *f, const float *x, size_t n) {
     }
 }
 
+#if defined(__x86_64__)
 enum { CHAINS = 12, STEPS = 100000 };
 
 /* Independent chains, more than latency times throughput. Operands are volatile so that nothing is known of them. */
@@ -80,3 +83,4 @@ __attribute__((target("avx512f"))) double check_peak_avx512(void) {
     }
     return 32.0 * CHAINS * STEPS / best;
 }
+#endif

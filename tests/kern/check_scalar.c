@@ -18,7 +18,7 @@ static float with_exponent(int lo, int hi) {
     return us_float((check_random() & 0x807fffffu) | (uint32_t)(check_range(lo, hi) + 127) << 23);
 }
 
-#ifdef __x86_64__
+#if defined(__x86_64__) || defined(__aarch64__)
 /* Triples where rounding is hard: c near a*b or near half an ulp of it, results at the edge of the denormals, few bits.
  */
 static void hard_triple(float t[3], int kind) {
@@ -146,11 +146,14 @@ static void check_exp_erf(void) {
 }
 
 void check_scalar(void) {
-#ifdef __x86_64__
+#if defined(__x86_64__)
     if (__builtin_cpu_supports("fma")) {
         check_fma();
         check_fma_independence();
     }
+#elif defined(__aarch64__)
+    check_fma();
+    check_fma_independence();
 #endif
     check_exp_erf();
 }
