@@ -67,7 +67,7 @@ extern "C" {
 #define UNETSTAR_ABI_VERSION 0
 /* Rises whenever any bit of any result may change. It is written into every weights file, checkpoint and report; a
  * training resumes bit by bit within one value (docs/determinism.md). */
-#define UNETSTAR_NUMERICS_VERSION 1
+#define UNETSTAR_NUMERICS_VERSION 2
 
 #if defined(_WIN32) && defined(UNETSTAR_BUILDING_DLL)
 #define UNETSTAR_API __declspec(dllexport)

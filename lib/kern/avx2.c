@@ -116,11 +116,17 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
     X(ksize, 3, 2, 2) X(ksize, 2, 3, 2)
 /* clang-format on */
 
+/* PRODUCT_TILES: X(rows, columns) for every number of rows up to TILE_PX. */
+#define PRODUCT_TILES(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2)
+
 /* BWDW_TILES: X(ksize, input channels, columns), widest first; ksize * channels accumulators for each column. */
 /* clang-format off */
 #define BWDW_TILES(X) \
     X(3, 2, 2) X(3, 1, 2) X(1, 6, 2) X(1, 4, 2) X(1, 2, 2) X(1, 1, 2)
 /* clang-format on */
+
+/* Tiles of a Winograd block. */
+#define WINO_BATCH 16
 
 /* Rows summed side by side by row_moments: enough independent chains to hide the latency of an fma. */
 #define MOMENT_ROWS 2
@@ -128,4 +134,5 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 #include "kern/tmpl_conv.h"
 #include "kern/tmpl_rows.h"
 #include "kern/tmpl_wino.h"
+#include "kern/tmpl_product.h"
 #include "kern/tmpl_level.h"

@@ -122,6 +122,14 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 #define CONV_TILES(X, ksize) CONV_TILES_OF(X, ksize, 2) CONV_TILES_OF(X, ksize, 1)
 /* clang-format on */
 
+/* X(rows, columns) for every number of rows up to TILE_PX. */
+/* clang-format off */
+#define PRODUCT_TILES_OF(X, cols) \
+    X(1, cols) X(2, cols) X(3, cols) X(4, cols) X(5, cols) X(6, cols) X(7, cols) X(8, cols) X(9, cols) X(10, cols) \
+    X(11, cols) X(12, cols)
+#define PRODUCT_TILES(X) PRODUCT_TILES_OF(X, 2) PRODUCT_TILES_OF(X, 1)
+/* clang-format on */
+
 /* X(ksize, input channels, columns), widest first; ksize * channels accumulators for each column. */
 /* clang-format off */
 #define BWDW_TILES(X) \
@@ -129,10 +137,14 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
     X(1, 12, 2) X(1, 4, 2) X(1, 2, 2) X(1, 1, 2) X(1, 12, 1) X(1, 4, 1) X(1, 2, 1) X(1, 1, 1)
 /* clang-format on */
 
+/* Tiles of a Winograd block. */
+#define WINO_BATCH 16
+
 /* Rows summed side by side by row_moments: enough independent chains to hide the latency of an fma. */
 #define MOMENT_ROWS 4
 
 #include "kern/tmpl_conv.h"
 #include "kern/tmpl_rows.h"
 #include "kern/tmpl_wino.h"
+#include "kern/tmpl_product.h"
 #include "kern/tmpl_level.h"

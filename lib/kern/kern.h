@@ -88,6 +88,33 @@ struct us_conv_bwdw {
     int ksize, in_step, dout_step;
 };
 
+/*
+ * The products between Winograd's transforms, for every tap xi < taps, output block o and tile t:
+ *   m(xi, o, t, co) = [start] + chain over (input block b, lane ci) of v(xi, b, t, ci) * u(xi, o, b, ci, co)
+ * start is +0, or what m holds if `accumulate`. Only the first last_channels lanes of the last input block are read.
+ * Strides are floats from one tap (xi), output block (out) or input block (in) to the next; inside u: [b][ci 16][co 16].
+ */
+struct us_wino_multiply {
+    const float *v, *u;
+    float *m;
+    size_t v_xi, v_in, u_xi, u_out, m_xi, m_out;
+    int taps, tiles, in_blocks, out_blocks, last_channels;
+    int accumulate;
+};
+
+/*
+ * And those of the weight gradient, of ONE input block, for every tap, output block and pair of lanes:
+ *   du(xi, o, ci, co) = [start] + chain over tiles t of v(xi, t, ci) * d(xi, o, t, co)
+ * start is +0, or what du holds if `accumulate`. Lanes ci >= channels are not touched. Inside du: [ci 16][co 16].
+ */
+struct us_wino_accumulate {
+    const float *v, *d;
+    float *du;
+    size_t v_xi, d_xi, d_out, du_xi, du_out;
+    int taps, tiles, out_blocks, channels;
+    int accumulate;
+};
+
 /* One pass of an optimizer over n parameters (n a multiple of 16). g' = g * grad_scale (+ l2 * p when l2 != 0, one fma:
  * fma(l2, p, g')). Then
  *   Adam: m = fma(1-b1, g' - m, m); v = fma(g' * (1-b2), g', v * b2); |m| < 2^-100 and v < 2^-100 become +0;
@@ -106,12 +133,17 @@ struct us_kernels {
     void (*conv)(const struct us_conv *c);
     void (*conv_bwdw)(const struct us_conv_bwdw *c);
 
+    /* How this level likes its products: output blocks side by side, and about so many tiles at once, so that the
+     * transformed data of a block of tiles stays in the L2 cache. Neither changes a bit. */
+    int wino_group, wino_batch;
+    void (*wino_multiply)(const struct us_wino_multiply *p);
+    void (*wino_accumulate)(const struct us_wino_accumulate *p);
+
     /*
      * Winograd F(m x m, 3x3), m = 2, 4 or 6, 16 lanes at once. A transformed tile has t x t values, t = m + 2, numbered
      * xi = row * t + column. Points: m = 2: 0, +-1, infinity; m = 4: 0, +-1/sqrt2, +-sqrt2, infinity; m = 6: 0, +-1, +-2,
      * +-1/2, infinity. The order of every addition is that of the reference: the left matrix first, then the right one. Strides
-     * are floats from one xi (or tap, or image row) to the next. The products in between are the 1x1 `conv` and `conv_bwdw` on
-     * rows of tiles.
+     * are floats from one xi (or tap, or image row) to the next.
      */
     /* v[xi] = B^T x B of the t x t pixels at x. */
     void (*wino_input)(int m, float *v, size_t v_stride, const float *x, size_t row_stride);

@@ -344,6 +344,46 @@ static void wino_weights_grad(int m, float *dw, size_t dw_stride, const float *d
     scatter(dw, dw_stride, (const pixel *)out, 9);
 }
 
+static void wino_multiply(const struct us_wino_multiply *p) {
+    for (int xi = 0; xi < p->taps; xi++)
+        for (int o = 0; o < p->out_blocks; o++)
+            for (int t = 0; t < p->tiles; t++) {
+                float *m = p->m + xi * p->m_xi + o * p->m_out + t * LANES;
+                const float *u = p->u + xi * p->u_xi + o * p->u_out;
+                float acc[LANES] = {0};
+
+                if (p->accumulate)
+                    memcpy(acc, m, sizeof acc);
+                for (int b = 0; b < p->in_blocks; b++, u += LANES * LANES) {
+                    const float *v = p->v + xi * p->v_xi + b * p->v_in + t * LANES;
+                    const int live = b == p->in_blocks - 1 ? p->last_channels : LANES;
+
+                    for (int ci = 0; ci < live; ci++)
+                        for (int co = 0; co < LANES; co++)
+                            acc[co] = us_fma(v[ci], u[ci * LANES + co], acc[co]);
+                }
+                memcpy(m, acc, sizeof acc);
+            }
+}
+
+static void wino_accumulate(const struct us_wino_accumulate *p) {
+    for (int xi = 0; xi < p->taps; xi++)
+        for (int o = 0; o < p->out_blocks; o++)
+            for (int ci = 0; ci < p->channels; ci++) {
+                float *du = p->du + xi * p->du_xi + o * p->du_out + ci * LANES;
+
+                if (!p->accumulate)
+                    memset(du, 0, LANES * sizeof *du);
+                for (int t = 0; t < p->tiles; t++) {
+                    const float v = p->v[xi * p->v_xi + t * LANES + ci];
+                    const float *d = p->d + xi * p->d_xi + o * p->d_out + t * LANES;
+
+                    for (int co = 0; co < LANES; co++)
+                        du[co] = us_fma(v, d[co], du[co]);
+                }
+            }
+}
+
 int US_WINO(struct us_kernels *k) {
     if (us_contracted())
         return -1;
@@ -352,5 +392,9 @@ int US_WINO(struct us_kernels *k) {
     k->wino_gradient = wino_gradient;
     k->wino_weights = wino_weights;
     k->wino_weights_grad = wino_weights_grad;
+    k->wino_group = 1;
+    k->wino_batch = 16;
+    k->wino_multiply = wino_multiply;
+    k->wino_accumulate = wino_accumulate;
     return 0;
 }

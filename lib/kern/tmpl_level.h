@@ -22,6 +22,10 @@ int US_LEVEL(struct us_kernels *k) {
     k->wino_gradient = wino_gradient;
     k->wino_weights = wino_weights;
     k->wino_weights_grad = wino_weights_grad;
+    k->wino_group = TILE_BLOCKS;
+    k->wino_batch = WINO_BATCH;
+    k->wino_multiply = wino_multiply;
+    k->wino_accumulate = wino_accumulate;
     k->affine_act = affine_act;
     k->act_grad = act_grad;
     k->pool = pool;

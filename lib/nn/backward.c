@@ -35,7 +35,7 @@ static void head_task(void *arg, int64_t index, int worker) {
     for (c = 0; c < classes; c++)
         dlogit[c] = t->dlogits[hb->head] + (((size_t)n * (size_t)classes + (size_t)c) * (size_t)z->h + (size_t)y) * (size_t)z->w;
     for (b = 0; b < z->blocks; b++, tmp += (size_t)z->w * US_LANES) {
-        in[b] = us_value_row(&t->pass, unit, n, b, y, tmp);
+        in[b] = us_value_row(&t->pass, unit, n, b, y, 0, z->w, tmp);
         din[b] = us_map_row(&t->grads[unit], n, b, y);
     }
     t->ctx->kern.head_grad_data(din, dlogit, hb->weights, z->blocks, classes, (size_t)z->w, hb->accumulate);
@@ -95,7 +95,7 @@ static void activation_task(void *arg, int64_t index, int worker) {
     for (y = 0; y < z->h; y++) {
         float *g = us_map_row(&t->grads[vb->unit], n, b, y);
         if (u->dropout && t->pass.dropout)
-            us_dropout_row(&t->pass, vb->unit, n, b, y, g);
+            us_dropout_row(&t->pass, vb->unit, n, b, y, 0, z->w, g);
         if (u->act != US_ACT_NONE)
             t->ctx->kern.act_grad(g, g, us_map_row(z, n, b, y), (size_t)z->w, scale, shift, u->act,
                                   t->net->options.leaky_slope);
@@ -121,70 +121,54 @@ static int backward_value(us_training *t, const struct us_params *params, float 
 
 /* ---- Weights ---- */
 
-/* The transposed convolution of a unit, its output being the gradient. */
-static void upconv_job(us_training *t, const struct us_params *params, const struct us_input_source *source,
-                       struct us_upconv_job *job) {
-    us_fill_upconv_job(&t->pass, source, job);
+/* A unit's convolution, its output being the gradient. */
+static void unit_job(us_training *t, const struct us_params *params, const struct us_input_source *source,
+                     struct us_conv_job *job) {
+    us_pass_job(&t->pass, source, job);
     job->weights = params->arena + t->net->units[source->unit].weights;
-    job->out = t->grads[source->unit];
+    job->out = job->dout = t->grads[source->unit];
+    job->partials = t->partials;
 }
 
 static int backward_weights(us_training *t, const struct us_params *params, float *gradients, int unit) {
     const struct us_unit *u = &t->net->units[unit];
     struct us_input_source source;
-    struct us_conv_weights_job job;
+    struct us_conv_job job;
     source.pass = &t->pass;
     source.unit = unit;
-    if (u->kind == US_UNIT_UPCONV) {
-        struct us_upconv_job up;
-        upconv_job(t, params, &source, &up);
-        return us_upconv_backward_weights(&up, gradients + u->weights);
-    }
-    us_fill_weights_job(&t->pass, &source, &job);
-    job.dout = t->grads[unit];
+    unit_job(t, params, &source, &job);
     job.dw = gradients + u->weights;
-    job.partials = t->partials;
-    return us_conv_backward_weights(&job);
+    return u->kind == US_UNIT_UPCONV ? us_upconv_backward_weights(&job, job.dw) : us_conv_backward_weights(&job);
 }
 
 /* ---- Data ---- */
 
 static int backward_data(us_training *t, const struct us_params *params, int unit, struct us_map *target) {
     const struct us_unit *u = &t->net->units[unit];
+    struct us_input_source source;
     struct us_conv_job job;
-    int code;
-    if (u->kind == US_UNIT_UPCONV) {
-        struct us_input_source source;
-        struct us_upconv_job up;
-        source.pass = &t->pass;
-        source.unit = unit;
-        upconv_job(t, params, &source, &up);
-        return us_upconv_backward_data(&up, target, t->flipped);
-    }
-    us_mark(t->ctx, "transform weights", unit);
-    code = us_conv_flip(t->ctx, t->flipped, params->arena + u->weights, u->in_blocks, u->out_blocks);
-    if (!code && u->tile)
-        code = us_wino_transform_weights(t->ctx, u->tile, t->transformed, t->flipped, u->out_blocks, u->in_blocks);
-    if (code)
-        return code;
-    us_mark(t->ctx, "backward data", unit);
-    job.ctx = t->ctx;
+    int code = 0;
+    source.pass = &t->pass;
+    source.unit = unit;
+    unit_job(t, params, &source, &job);
+    if (u->kind == US_UNIT_UPCONV)
+        return us_upconv_backward_data(&job, target, t->flipped);
     job.row = us_plain_row;
     job.source = &t->grads[unit];
-    job.n = t->pass.n;
-    job.h = t->pass.z[unit].h;
-    job.w = t->pass.z[unit].w;
-    job.tmp_bytes = us_row_tmp_bytes(job.w);
     job.in_blocks = u->out_blocks;
     job.out_blocks = u->in_blocks;
     job.last_channels = (u->c_out - 1) % US_LANES + 1;
-    job.tile = u->tile;
-    job.weights = t->flipped;
-    job.transformed = t->transformed;
-    job.bias = NULL;
+    job.flip = 1;
     job.out = *target;
-    job.scratch = t->pass.scratch;
-    return us_conv_forward(&job);
+    if (job.tile) {
+        code = us_training_transform(t, unit, job.weights, 1, &job.transformed);
+    } else {
+        us_mark(t->ctx, "transform weights", unit);
+        code = us_conv_flip(t->ctx, t->flipped, job.weights, u->in_blocks, u->out_blocks);
+        job.weights = t->flipped;
+    }
+    us_mark(t->ctx, "backward data", unit);
+    return code ? code : us_conv_forward(&job);
 }
 
 /* ---- From a unit's input to what it was made of ---- */
@@ -212,8 +196,8 @@ static void pool_task(void *arg, int64_t index, int worker) {
     if (!s->add_main)
         clear_block(g, n, b);
     for (y = 0; y < s->dx.h; y++) {
-        const float *top = us_value_row(&t->pass, main, n, b, 2 * y, tmp);
-        const float *bottom = us_value_row(&t->pass, main, n, b, 2 * y + 1, tmp + (size_t)z->w * US_LANES);
+        const float *top = us_value_row(&t->pass, main, n, b, 2 * y, 0, z->w, tmp);
+        const float *bottom = us_value_row(&t->pass, main, n, b, 2 * y + 1, 0, z->w, tmp + (size_t)z->w * US_LANES);
         t->ctx->kern.pool_grad(us_map_row(g, n, b, 2 * y), us_map_row(g, n, b, 2 * y + 1), top, bottom,
                                us_map_row(&s->dx, n, b, y), (size_t)s->dx.w);
     }
@@ -237,7 +221,7 @@ static void skip_block(const struct spread *s, int n, int b, float *tmp) {
     for (y = 0; y < s->dx.h; y++) {
         const float *g = us_map_row(&s->dx, n, from, y);
         if (s->in->fusion == UNETSTAR_FUSION_STAR) {
-            us_upsampled_row(&t->pass, s->in, n, b, y, product, rest);
+            us_upsampled_row(&t->pass, s->in, n, b, y, 0, w, product, rest);
             t->ctx->kern.mul(product, product, g, (size_t)w);
             g = product;
         }
@@ -250,7 +234,7 @@ static const float *main_gradient_row(const struct spread *s, int n, int b, int 
     const float *g = us_map_row(&s->dx, n, b, y);
     if (s->in->fusion != UNETSTAR_FUSION_STAR)
         return g;
-    s->t->ctx->kern.mul(tmp, us_value_row(&s->t->pass, s->in->skip, n, b, y, tmp), g, (size_t)s->dx.w);
+    s->t->ctx->kern.mul(tmp, us_value_row(&s->t->pass, s->in->skip, n, b, y, 0, s->dx.w, tmp), g, (size_t)s->dx.w);
     return tmp;
 }
 

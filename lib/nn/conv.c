@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#define TAP (US_LANES * US_LANES)
 #define BAND_BYTES ((size_t)256 << 10) /* input rows of a band: half of a small L2 cache */
 
 struct bands {
@@ -52,21 +53,21 @@ size_t us_conv_scratch(const struct us_conv_job *job) {
            (size_t)(bands.rows + 2) * row_bytes(job->w, job->in_blocks);
 }
 
-void us_fetch_row(us_row_fn row, const void *source, int n, int b, int y, int h, int w, int right, float *slab, float *tmp) {
-    float *behind = slab + (size_t)(w + 1) * US_LANES;
-    if (y < 0 || y >= h) {
-        memset(slab, 0, (size_t)(w + 1 + right) * US_LANES * sizeof *slab);
+void us_fetch_row(const struct us_conv_job *job, int n, int b, int y, int x, int count, float *dst, float *tmp) {
+    const int x0 = US_MAX(0, x), x1 = US_MIN(job->w, x + count);
+    if (y < 0 || y >= job->h || x0 >= x1) {
+        memset(dst, 0, (size_t)count * US_LANES * sizeof *dst);
         return;
     }
-    memset(slab, 0, US_LANES * sizeof *slab);
-    memset(behind, 0, (size_t)right * US_LANES * sizeof *slab);
-    row(source, n, b, y, slab + US_LANES, tmp);
+    memset(dst, 0, (size_t)(x0 - x) * US_LANES * sizeof *dst);
+    memset(dst + (size_t)(x1 - x) * US_LANES, 0, (size_t)(x + count - x1) * US_LANES * sizeof *dst);
+    job->row(job->source, n, b, y, x0, x1, dst + (size_t)(x0 - x) * US_LANES, tmp);
 }
 
-void us_plain_row(const void *source, int n, int b, int y, float *dst, float *tmp) {
+void us_plain_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp) {
     const struct us_map *m = (const struct us_map *)source;
     (void)tmp;
-    memcpy(dst, us_map_row(m, n, b, y), (size_t)m->w * US_LANES * sizeof *dst);
+    memcpy(dst, us_map_row(m, n, b, y) + (size_t)x0 * US_LANES, (size_t)(x1 - x0) * US_LANES * sizeof *dst);
 }
 
 struct forward {
@@ -95,7 +96,7 @@ static void forward_task(void *arg, int64_t index, int worker) {
     for (b = 0; b < job->in_blocks; b++)
         for (r = 0; r < rows + 2; r++, slab += row_floats) {
             in[b * (rows + 2) + r] = slab;
-            us_fetch_row(job->row, job->source, n, b, y0 - 1 + r, job->h, job->w, 1, slab, tmp);
+            us_fetch_row(job, n, b, y0 - 1 + r, -1, job->w + 2, slab, tmp);
         }
     for (o = o0; o < o1; o++)
         for (r = 0; r < rows; r++)
@@ -132,21 +133,27 @@ struct flip {
     int in_blocks, out_blocks;
 };
 
-/* One block of inputs: [out][in][ky][kx][ci][co] -> [in][out][2-ky][2-kx][co][ci]. */
+/* [ky][kx][ci][co] -> [2-ky][2-kx][co][ci] */
+void us_conv_flip_block(float *flipped, const float *weights) {
+    int tap, ci, co;
+    for (tap = 0; tap < 9; tap++) {
+        const float *from = weights + (size_t)tap * TAP;
+        float *to = flipped + (size_t)(8 - tap) * TAP;
+        for (co = 0; co < US_LANES; co++)
+            for (ci = 0; ci < US_LANES; ci++)
+                to[co * US_LANES + ci] = from[ci * US_LANES + co];
+    }
+}
+
+/* One block of inputs: [out][in] -> [in][out]. */
 static void flip_task(void *arg, int64_t index, int worker) {
     const struct flip *f = (const struct flip *)arg;
-    const size_t block = US_LANES * US_LANES;
     const int b = (int)index;
-    int o, tap, ci, co;
+    int o;
     (void)worker;
     for (o = 0; o < f->out_blocks; o++)
-        for (tap = 0; tap < 9; tap++) {
-            const float *from = f->weights + (((size_t)o * (size_t)f->in_blocks + (size_t)b) * 9 + (size_t)tap) * block;
-            float *to = f->flipped + (((size_t)b * (size_t)f->out_blocks + (size_t)o) * 9 + (size_t)(8 - tap)) * block;
-            for (co = 0; co < US_LANES; co++)
-                for (ci = 0; ci < US_LANES; ci++)
-                    to[co * US_LANES + ci] = from[ci * US_LANES + co];
-        }
+        us_conv_flip_block(f->flipped + ((size_t)b * (size_t)f->out_blocks + (size_t)o) * 9 * TAP,
+                           f->weights + ((size_t)o * (size_t)f->in_blocks + (size_t)b) * 9 * TAP);
 }
 
 int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks) {

@@ -12,12 +12,12 @@
 #define TAP (US_LANES * US_LANES)
 
 struct direct {
-    const struct us_conv_weights_job *job;
+    const struct us_conv_job *job;
     int rows;  /* of a partial */
     int bands; /* partials of an image */
 };
 
-static struct direct cut(const struct us_conv_weights_job *job) {
+static struct direct cut(const struct us_conv_job *job) {
     struct direct d;
     d.job = job;
     d.rows = US_MIN(job->h, US_MAX(1, PARTIAL_PIXELS / job->w));
@@ -31,19 +31,19 @@ static size_t pointers_bytes(int rows) {
 }
 
 /* Input rows y0 - 1 .. y0 + rows of one block, with their border, into slab. */
-static void fetch_rows(const struct us_conv_weights_job *job, int n, int b, int y0, int rows, float *slab, float *tmp,
+static void fetch_rows(const struct us_conv_job *job, int n, int b, int y0, int rows, float *slab, float *tmp,
                        const float **in) {
     const size_t row_floats = (size_t)(job->w + 2) * US_LANES;
     int r;
     for (r = 0; r < rows + 2; r++, slab += row_floats) {
         in[r] = slab;
-        us_fetch_row(job->row, job->source, n, b, y0 - 1 + r, job->h, job->w, 1, slab, tmp);
+        us_fetch_row(job, n, b, y0 - 1 + r, -1, job->w + 2, slab, tmp);
     }
 }
 
 static void compute(const void *user, int partial, const struct us_partial_range *range, float *dw, char *scratch) {
     const struct direct *d = (const struct direct *)user;
-    const struct us_conv_weights_job *job = d->job;
+    const struct us_conv_job *job = d->job;
     const int n = partial / d->bands, y0 = partial % d->bands * d->rows;
     const int rows = US_MIN(d->rows, job->h - y0), step = US_MAX(1, KERNEL_PIXELS / job->w);
     float *tmp = (float *)scratch;
@@ -75,7 +75,7 @@ static void compute(const void *user, int partial, const struct us_partial_range
     }
 }
 
-static void describe(struct us_partials *p, struct direct *d, const struct us_conv_weights_job *job) {
+static void describe(struct us_partials *p, struct direct *d, const struct us_conv_job *job) {
     *d = cut(job);
     p->count = job->n * d->bands;
     p->in_blocks = job->in_blocks;
@@ -86,7 +86,7 @@ static void describe(struct us_partials *p, struct direct *d, const struct us_co
     p->user = d;
 }
 
-size_t us_conv_weights_scratch(const struct us_conv_weights_job *job) {
+size_t us_conv_weights_scratch(const struct us_conv_job *job) {
     struct us_partials p;
     struct direct d;
     if (job->tile)
@@ -96,7 +96,7 @@ size_t us_conv_weights_scratch(const struct us_conv_weights_job *job) {
            (size_t)(d.rows + 2) * (size_t)(job->w + 2) * US_LANES * sizeof(float);
 }
 
-size_t us_conv_weights_partials(const struct us_conv_weights_job *job) {
+size_t us_conv_weights_partials(const struct us_conv_job *job) {
     struct us_partials p;
     struct direct d;
     if (job->tile)
@@ -105,7 +105,7 @@ size_t us_conv_weights_partials(const struct us_conv_weights_job *job) {
     return us_partials_floats(us_workers(job->ctx), &p);
 }
 
-int us_conv_backward_weights(const struct us_conv_weights_job *job) {
+int us_conv_backward_weights(const struct us_conv_job *job) {
     struct us_partials p;
     struct direct d;
     if (job->tile)

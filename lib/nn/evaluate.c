@@ -49,7 +49,7 @@ static void place(struct plan *plan, us_context *ctx, const struct us_net *net, 
     int u;
     memset(plan, 0, sizeof *plan);
     us_pass_shapes(&plan->pass, ctx, net, 1, height, width);
-    plan->pass.exact = exact;
+    us_pass_algorithms(&plan->pass, 0, exact);
     plan->pass.image.data = (float *)us_arena_take(arena, us_map_floats(&plan->pass.image) * sizeof(float));
     for (u = 0; u < net->n_units; u++) {
         lives[u].first = u;

@@ -84,6 +84,13 @@ static void place_heads(us_training *t, struct us_arena *arena) {
     t->loss_rows = us_arena_take(arena, loss);
 }
 
+/* Floats of the transformed weights of a convolution that wants them stored. */
+static size_t stored_weights(const struct us_conv_job *job) {
+    if (!job->tile || !us_wino_stores_weights(job))
+        return 0;
+    return us_wino_weights_floats(job->ctx, job->tile, job->in_blocks, job->out_blocks);
+}
+
 /* Buffers that the backward pass uses for one unit after the other. */
 static void place_shared(us_training *t, struct us_arena *arena) {
     size_t input = 0, flipped = 0, transformed = 0, partials = 0, constants = 0, sums = 0;
@@ -94,18 +101,19 @@ static void place_shared(us_training *t, struct us_arena *arena) {
         const struct us_map *z = &t->pass.z[u];
         if (unit->in.kind == US_IN_POOL || unit->in.kind == US_IN_FUSE)
             input = US_MAX(input, (size_t)t->batch * (size_t)unit->in_blocks * (size_t)z->h * (size_t)z->w * US_LANES);
-        flipped = US_MAX(flipped, unit->weights_size);
+        if (!t->pass.tile[u]) /* the direct and the transposed convolution */
+            flipped = US_MAX(flipped, unit->weights_size);
         if (unit->kind == US_UNIT_CONV3) {
             struct us_input_source source;
-            struct us_conv_weights_job job;
+            struct us_conv_job job;
             source.pass = &t->pass;
             source.unit = u;
-            us_fill_weights_job(&t->pass, &source, &job);
+            us_pass_job(&t->pass, &source, &job);
             partials = US_MAX(partials, us_conv_weights_partials(&job));
-            if (unit->tile) {
-                transformed = US_MAX(transformed, us_wino_weights_floats(unit->tile, unit->in_blocks, unit->out_blocks));
-                transformed = US_MAX(transformed, us_wino_weights_floats(unit->tile, unit->out_blocks, unit->in_blocks));
-            }
+            transformed = US_MAX(transformed, stored_weights(&job));
+            job.in_blocks = unit->out_blocks;
+            job.out_blocks = unit->in_blocks;
+            transformed = US_MAX(transformed, stored_weights(&job));
         }
         constants = US_MAX(constants, us_norm_constants(unit->norm == UNETSTAR_NORM_BATCH, t->batch, unit->out_blocks));
         sums = US_MAX(sums, us_norm_sums(t->batch, unit->out_blocks));
@@ -147,6 +155,7 @@ int us_training_create(us_training **out, us_context *ctx, const struct us_net *
     t->height = (int)height;
     t->width = (int)width;
     us_pass_shapes(&t->pass, ctx, net, batch, height, width);
+    us_pass_algorithms(&t->pass, 1, 0);
     t->pass.dropout = net->options.dropout > 0;
     place_all(t, &arena);
     arena.size = arena.used;
@@ -182,17 +191,35 @@ static void set_batch(us_training *t, int n) {
         t->pass.z[u].n = t->grads[u].n = n;
 }
 
+int us_training_transform(us_training *t, int unit, const float *weights, int flip, const float **transformed) {
+    const struct us_unit *u = &t->net->units[unit];
+    struct us_input_source source;
+    struct us_conv_job job;
+    *transformed = NULL;
+    source.pass = &t->pass;
+    source.unit = unit;
+    us_pass_job(&t->pass, &source, &job);
+    if (flip) {
+        job.in_blocks = u->out_blocks;
+        job.out_blocks = u->in_blocks;
+    }
+    if (!job.tile || !us_wino_stores_weights(&job))
+        return 0;
+    us_mark(t->ctx, "transform weights", unit);
+    job.weights = weights;
+    job.flip = flip;
+    *transformed = t->transformed;
+    return us_wino_transform_weights(&job, t->transformed);
+}
+
 static int forward_unit(us_training *t, struct us_params *params, int u) {
     const struct us_unit *unit = &t->net->units[u];
     const float *bias = (unit->bias_fixed ? params->buffers : params->arena) + unit->bias;
-    int code = 0;
-    us_mark(t->ctx, "transform weights", u);
-    if (unit->tile)
-        code = us_wino_transform_weights(t->ctx, unit->tile, t->transformed, params->arena + unit->weights, unit->in_blocks,
-                                         unit->out_blocks);
+    const float *weights = params->arena + unit->weights, *transformed;
+    int code = us_training_transform(t, u, weights, 0, &transformed);
     us_mark(t->ctx, "forward", u);
     if (!code)
-        code = us_unit_forward(&t->pass, u, params->arena + unit->weights, t->transformed, bias);
+        code = us_unit_forward(&t->pass, u, weights, transformed, bias);
     us_mark(t->ctx, "norm forward", u);
     if (code || unit->norm == UNETSTAR_NORM_NONE)
         return code;

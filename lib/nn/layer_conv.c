@@ -172,7 +172,7 @@ static void describe_conv(const struct work *work, const struct us_map *in, cons
     job->scratch = work->scratch;
 }
 
-static void describe_weights(const struct work *work, struct us_conv_weights_job *job) {
+static void describe_weights(const struct work *work, struct us_conv_job *job) {
     memset(job, 0, sizeof *job);
     job->ctx = work->ctx;
     job->row = us_plain_row;
@@ -253,7 +253,7 @@ static int prepare_backward(struct work *work, int data, int weights, int bias) 
             code = take_floats(work->ctx, &work->flipped, weight_floats);
     }
     if (!code && weights) {
-        struct us_conv_weights_job job;
+        struct us_conv_job job;
         describe_weights(work, &job);
         scratch = US_MAX(scratch, us_conv_weights_scratch(&job));
         code = us_layer_map(work->ctx, &work->x, d->n, d->c, d->h, d->w);
@@ -276,7 +276,7 @@ static int prepare_backward(struct work *work, int data, int weights, int bias) 
 }
 
 static int weight_gradient(const struct work *work, const float *x) {
-    struct us_conv_weights_job job;
+    struct us_conv_job job;
     int code = us_layer_pack(work->ctx, &work->x, x, work->d->c);
     describe_weights(work, &job);
     return code ? code : us_conv_backward_weights(&job);

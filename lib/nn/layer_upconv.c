@@ -82,11 +82,11 @@ static int start(struct work *work, us_context *ctx, int64_t n, int64_t c, int64
     return code;
 }
 
-static void fill_job(const struct work *work, struct us_upconv_job *job) {
+static void fill_job(const struct work *work, struct us_conv_job *job) {
+    memset(job, 0, sizeof *job);
     job->ctx = work->ctx;
     job->row = us_plain_row;
     job->source = &work->x;
-    job->tmp_bytes = 0;
     job->n = work->x.n;
     job->h = work->x.h;
     job->w = work->x.w;
@@ -94,14 +94,13 @@ static void fill_job(const struct work *work, struct us_upconv_job *job) {
     job->out_blocks = work->y.blocks;
     job->last_channels = us_layer_last(work->c);
     job->weights = work->weights;
-    job->bias = NULL;
     job->out = work->y;
     job->scratch = work->scratch;
 }
 
 int us_conv_transpose2d_forward(us_context *ctx, int64_t n, int64_t c, int64_t h, int64_t w, int64_t c_out,
                                 const float *x, const float *weight, const float *bias, float *y) {
-    struct us_upconv_job job;
+    struct us_conv_job job;
     struct work work;
     int code = start(&work, ctx, n, c, h, w, c_out);
     if (!code)
@@ -145,7 +144,7 @@ static int prepare_backward(struct work *work, int data, int weights, int bias) 
 int us_conv_transpose2d_backward(us_context *ctx, int64_t n, int64_t c, int64_t h, int64_t w, int64_t c_out,
                                  const float *x, const float *weight, const float *dy, float *dx, float *dweight,
                                  float *dbias) {
-    struct us_upconv_job job;
+    struct us_conv_job job;
     struct work work;
     int code = start(&work, ctx, n, c, h, w, c_out);
     if (!code)

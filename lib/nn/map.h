@@ -28,8 +28,8 @@ struct us_scratch {
     size_t each;
 };
 
-/* Writes row y of block b of image n, m->w pixels, to dst; tmp is the worker's scratch (us_row_tmp_bytes). */
-typedef void (*us_row_fn)(const void *source, int n, int b, int y, float *dst, float *tmp);
+/* Writes pixels [x0, x1) of row y of block b of image n to dst; tmp is the worker's scratch (us_row_tmp_bytes). */
+typedef void (*us_row_fn)(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
 
 /* Scratch is laid out by a bump arena; a distance between neighbours that is an odd number of cache lines keeps them from sharing
  * cache sets. */
@@ -37,54 +37,69 @@ static inline size_t us_odd_lines(size_t floats) {
     return floats / US_LANES % 2 ? floats : floats + US_LANES;
 }
 
-/* Row y of block b, with a zero pixel to its left and `right` zero pixels behind it, into slab; all zeros outside the map. */
-void us_fetch_row(us_row_fn row, const void *source, int n, int b, int y, int h, int w, int right, float *slab, float *tmp);
+/* ---- Convolution over whole maps: direct (conv*.c), Winograd (wino*.c), transposed (upconv.c) ---- */
 
-/* ---- Convolution 3x3 over whole maps: direct (conv.c, conv_weights.c) and Winograd (wino.c, wino_weights.c) ---- */
-
+/* One convolution and what is known about it; a function reads what its pass needs. */
 struct us_conv_job {
     us_context *ctx;
-    us_row_fn row;
+    us_row_fn row; /* of the input, (h, w); of backward-data, of the output's gradient */
     const void *source;
     size_t tmp_bytes; /* scratch the row function wants */
     int n, h, w;
-    int in_blocks, out_blocks, last_channels;
-    int tile;                 /* 0: direct; 2, 4, 6: Winograd F(tile x tile, 3x3) */
-    const float *weights;     /* [out][in][3][3][16][16]; not read by Winograd */
-    const float *transformed; /* us_wino_transform_weights, for Winograd */
-    const float *bias;        /* or NULL */
-    struct us_map out;
+    int in_blocks, out_blocks, last_channels; /* of backward-data: exchanged */
+    int tile; /* of 3x3: 0: direct; 2, 4, 6: Winograd F(tile x tile, 3x3) */
     struct us_scratch scratch;
-};
-/* What a worker needs; only ctx and the sizes of the job matter. */
-size_t us_conv_scratch(const struct us_conv_job *job);
-int us_conv_forward(const struct us_conv_job *job);
 
-size_t us_wino_weights_floats(int tile, int in_blocks, int out_blocks);
-int us_wino_transform_weights(us_context *ctx, int tile, float *transformed, const float *weights, int in_blocks,
-                              int out_blocks);
-size_t us_wino_scratch(const struct us_conv_job *job);
-int us_wino_forward(const struct us_conv_job *job);
+    /* Forward and backward-data */
+    const float *weights;     /* [out][in][3][3][16][16] */
+    int flip;                 /* Winograd backward-data: `weights` are the forward ones, [in][out][3][3][16][16] */
+    const float *transformed; /* Winograd: by us_wino_transform_weights; NULL: `weights` are transformed on the way */
+    const float *bias;        /* or NULL */
+    struct us_map out;        /* of a transposed convolution's backward passes: the gradient of its output */
 
-struct us_conv_weights_job {
-    us_context *ctx;
-    us_row_fn row;
-    const void *source;
-    size_t tmp_bytes;
-    int n, h, w;
-    int in_blocks, out_blocks, last_channels;
-    int tile; /* as above */
+    /* Backward-weights */
     struct us_map dout;
     float *dw;       /* [out][in][3][3][16][16], overwritten */
     float *partials; /* us_conv_weights_partials floats */
-    struct us_scratch scratch;
 };
-size_t us_conv_weights_scratch(const struct us_conv_weights_job *job);
-size_t us_conv_weights_partials(const struct us_conv_weights_job *job);
-int us_conv_backward_weights(const struct us_conv_weights_job *job);
-size_t us_wino_weights_scratch(const struct us_conv_weights_job *job);
-size_t us_wino_weights_partials(const struct us_conv_weights_job *job);
-int us_wino_backward_weights(const struct us_conv_weights_job *job);
+
+/* `count` pixels of row y from x on, into dst; zeros outside the map. */
+void us_fetch_row(const struct us_conv_job *job, int n, int b, int y, int x, int count, float *dst, float *tmp);
+/* The row function of a plain map (source: struct us_map). */
+void us_plain_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
+
+/* What a worker needs; ctx, the sizes of the job, and whether there are transformed weights, decide. */
+size_t us_conv_scratch(const struct us_conv_job *job);
+int us_conv_forward(const struct us_conv_job *job);
+size_t us_conv_weights_scratch(const struct us_conv_job *job);
+size_t us_conv_weights_partials(const struct us_conv_job *job);
+int us_conv_backward_weights(const struct us_conv_job *job);
+
+/* Turns forward weights into those of backward-data: transposed and flipped; all, or the nine taps of a pair of blocks. */
+int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks);
+void us_conv_flip_block(float *flipped, const float *weights);
+
+size_t us_wino_weights_floats(const us_context *ctx, int tile, int in_blocks, int out_blocks);
+/* Reads the job's ctx, blocks, tile, weights and flip. */
+int us_wino_transform_weights(const struct us_conv_job *job, float *transformed);
+/* Whether the job is faster with stored transformed weights: they are used more than once. */
+int us_wino_stores_weights(const struct us_conv_job *job);
+size_t us_wino_scratch(const struct us_conv_job *job);
+int us_wino_forward(const struct us_conv_job *job);
+size_t us_wino_weights_scratch(const struct us_conv_job *job);
+size_t us_wino_weights_partials(const struct us_conv_job *job);
+int us_wino_backward_weights(const struct us_conv_job *job);
+/* V of `count` tiles of row ty of tiles from tile tx on, v_xi floats from one xi to the next; slab: us_wino_slab_bytes. */
+void us_wino_input_strip(const struct us_conv_job *job, int n, int b, int ty, int tx, int count, float *v, size_t v_xi,
+                         float *slab, float *tmp);
+size_t us_wino_slab_bytes(int tile);
+
+/* Transposed convolution 2x2, stride 2: weights [4 places][out][in][16][16]; h and w are of its input. */
+size_t us_upconv_scratch(int w, int in_blocks, int out_blocks, size_t tmp_bytes);
+int us_upconv_forward(const struct us_conv_job *job);
+/* din = gradient of the input, overwritten. flipped: room for the transposed weights. */
+int us_upconv_backward_data(const struct us_conv_job *job, const struct us_map *din, float *flipped);
+int us_upconv_backward_weights(const struct us_conv_job *job, float *dw);
 
 /* ---- Sums of partial weight gradients (partials.c) ---- */
 
@@ -102,31 +117,6 @@ struct us_partials {
 size_t us_partials_scratch(const struct us_partials *p);             /* bytes of a worker, before the compute function's own */
 size_t us_partials_floats(int workers, const struct us_partials *p); /* memory for what the runs leave */
 int us_partials_run(us_context *ctx, const struct us_partials *p, struct us_scratch scratch, float *partials, float *dw);
-
-/* Turns forward weights into those of backward-data: transposed and flipped. */
-int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks);
-
-/* The row function of a plain map (source: struct us_map). */
-void us_plain_row(const void *source, int n, int b, int y, float *dst, float *tmp);
-
-/* ---- Transposed convolution 2x2, stride 2 (upconv.c): weights [4 places][out][in][16][16] ---- */
-
-struct us_upconv_job {
-    us_context *ctx;
-    us_row_fn row; /* of the input */
-    const void *source;
-    size_t tmp_bytes;
-    int n, h, w; /* of the input */
-    int in_blocks, out_blocks, last_channels;
-    const float *weights, *bias;
-    struct us_map out; /* forward: the output; backward: its gradient */
-    struct us_scratch scratch;
-};
-size_t us_upconv_scratch(int w, int in_blocks, int out_blocks, size_t tmp_bytes);
-int us_upconv_forward(const struct us_upconv_job *job);
-/* din = gradient of the input, overwritten. flipped: room for the transposed weights. */
-int us_upconv_backward_data(const struct us_upconv_job *job, const struct us_map *din, float *flipped);
-int us_upconv_backward_weights(const struct us_upconv_job *job, float *dw);
 
 /* Per-channel sums over all pixels of a map: one float chain along a row, rows and images in order in double (bias gradients).
  * out: blocks * 16 floats. sums: n * blocks * 32 doubles of scratch. */
@@ -167,7 +157,7 @@ struct us_pass {
     struct us_map z[US_MAX_UNITS];
     const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
     size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
-    int exact;                                              /* direct convolution only, whatever the units say */
+    int tile[US_MAX_UNITS];                                 /* the algorithm of its 3x3 convolutions (algorithm.c) */
     int dropout;                                            /* 1: training with dropout */
     uint64_t dropout_seed, dropout_stream;
     struct us_scratch scratch;
@@ -177,25 +167,30 @@ struct us_input_source {
     const struct us_pass *pass;
     int unit;
 };
-void us_input_row(const void *source, int n, int b, int y, float *dst, float *tmp);
-/* The value of a unit (after norm, activation and dropout): written to tmp, or z itself when there is nothing to do. */
-const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, float *tmp);
-/* Row y of block b of a fusion's main part after upsampling, written to dst. */
-void us_upsampled_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, float *dst, float *tmp);
-/* Multiplies a row by the dropout mask of a unit. */
-void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, float *row);
+void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
+/* Pixels [x0, x1) of the value of a unit (after norm, activation and dropout): written to tmp, or z itself when there is nothing
+ * to do. */
+const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp);
+/* Pixels [x0, x1) of row y of block b of a fusion's main part after upsampling, written to dst. */
+void us_upsampled_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, int x0, int x1, float *dst,
+                      float *tmp);
+/* Multiplies pixels [x0, x1) of a row by the dropout mask of a unit; row: its pixel x0. */
+void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *row);
 /* Scratch a row function of this network needs for maps up to w pixels wide. */
 size_t us_row_tmp_bytes(int w);
 
 /* Computes z of a unit from its input. */
 int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *transformed,
                     const float *bias);
-/* The parts of jobs that a pass knows: input, sizes, scratch. */
-void us_fill_weights_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_weights_job *job);
-void us_fill_upconv_job(const struct us_pass *pass, const struct us_input_source *source, struct us_upconv_job *job);
+/* What a pass knows of a unit's convolution: input, sizes, algorithm, scratch; forward into z. */
+void us_pass_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_job *job);
 /* Scratch a worker needs for any unit's forward (and in training backward) pass. */
 size_t us_pass_scratch(const struct us_pass *pass, int training);
+/* Sizes of every map, and the algorithms: in training by the size of the maps, in evaluation by level. exact: direct only. */
 void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w);
+void us_pass_algorithms(struct us_pass *pass, int training, int exact);
+/* The algorithm of a unit's convolution in evaluation: 0, or the tile of Winograd. */
+int us_evaluation_tile(const struct us_net *net, int unit);
 /* Logits of a head: planes (n, classes, h >> shift, w >> shift). */
 int us_head_forward(const struct us_pass *pass, const struct us_head *head, const float *weights, const float *bias,
                     float *logits);

@@ -120,17 +120,6 @@ static void set_norm(struct us_unit *u, struct us_net *net) {
     }
 }
 
-/*
- * The algorithm of a unit's convolutions. F(4x4) needs a quarter of the multiplications at about twice the rounding error of the
- * direct sum (6.1e-7 against 3.1e-7 of the output's rms over 64 channels), F(2x2) 4/9 at less than the direct error. Where maps
- * are smallest F(4x4) would compute mostly padding; the first layer has too few input channels for either.
- */
-static int choose_tile(const struct us_net_options *o, const struct us_unit *u) {
-    if (o->precision == UNETSTAR_PRECISION_EXACT || u->in.kind == US_IN_IMAGE)
-        return 0;
-    return u->shift <= 3 ? 4 : 2;
-}
-
 /* Adds a 3x3 convolution with norm and activation; returns its number. */
 static int add_conv(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *name, int second) {
     const int number = net->n_units++;
@@ -148,7 +137,6 @@ static int add_conv(struct us_net *net, struct us_input in, int c_in, int c_out,
     u->index = second ? modules : 0;
     snprintf(u->name, sizeof u->name, "%s", name);
     set_input_blocks(u, net);
-    u->tile = choose_tile(&net->options, u);
     u->weights_size = (size_t)u->in_blocks * (size_t)u->out_blocks * 9 * US_LANES * US_LANES;
     u->weights = take_params(net, u->weights_size);
     set_norm(u, net);

@@ -47,7 +47,6 @@ struct us_unit {
     int c_in, c_out;
     int in_blocks, out_blocks;
     int last_channels; /* live lanes of the last input block */
-    int tile;          /* of its 3x3 convolutions: 0 direct, m: Winograd F(m x m, 3x3); chosen by precision, channels and level */
     int shift;         /* the output has (height >> shift) x (width >> shift) pixels */
     int norm;          /* UNETSTAR_NORM_*; NONE: no norm here */
     int groups;        /* of channels that share statistics: c_out for instance norm */

@@ -13,6 +13,7 @@
 #define TAPS 9
 #define TAP (US_LANES * US_LANES)
 #define MAX_DEPTH 40
+#define TASKS 4 /* wanted for every worker */
 
 struct runs {
     int length;  /* partials of a run, a power of two */
@@ -32,7 +33,7 @@ static struct runs cut_runs(int workers, const struct us_partials *p) {
     for (r.length = 1; r.length < p->count; r.length *= 2)
         ;
     r.groups = 1;
-    while (workers > 1 && r.length > 1 && r.groups * r.b_parts * r.o_parts < 4 * workers) {
+    while (workers > 1 && r.length > 1 && r.groups * r.b_parts * r.o_parts < TASKS * workers) {
         r.length /= 2;
         r.groups = parts(p->count, r.length);
     }
@@ -43,9 +44,11 @@ static size_t all_floats(const struct us_partials *p) {
     return (size_t)p->in_blocks * (size_t)p->out_blocks * TAPS * TAP;
 }
 
+/* Enough for any smaller count of partials too: halving the runs at most doubles their number. */
 size_t us_partials_floats(int workers, const struct us_partials *p) {
-    const struct runs r = cut_runs(workers, p);
-    return r.groups > 1 ? (size_t)r.groups * all_floats(p) : 0;
+    const int tasks = parts(p->in_blocks, p->in_step) * parts(p->out_blocks, p->out_step);
+    const int wanted = workers > 1 ? parts(TASKS * workers, tasks) : 1;
+    return wanted > 1 ? (size_t)US_MIN(p->count, 2 * (wanted - 1)) * all_floats(p) : 0;
 }
 
 static int stack_depth(int length) {

@@ -24,55 +24,22 @@ void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *
     }
 }
 
-void us_fill_upconv_job(const struct us_pass *pass, const struct us_input_source *source, struct us_upconv_job *job) {
+void us_pass_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_job *job) {
     const struct us_unit *u = &pass->net->units[source->unit];
+    const int larger = u->kind == US_UNIT_UPCONV ? 2 : 1; /* the output is */
     memset(job, 0, sizeof *job);
     job->ctx = pass->ctx;
     job->row = us_input_row;
     job->source = source;
     job->n = pass->n;
-    job->h = pass->z[source->unit].h / 2;
-    job->w = pass->z[source->unit].w / 2;
+    job->h = pass->z[source->unit].h / larger;
+    job->w = pass->z[source->unit].w / larger;
     job->tmp_bytes = us_row_tmp_bytes(job->w);
     job->in_blocks = u->in_blocks;
     job->out_blocks = u->out_blocks;
     job->last_channels = u->last_channels;
+    job->tile = pass->tile[source->unit];
     job->out = pass->z[source->unit];
-    job->scratch = pass->scratch;
-}
-
-static void fill_conv_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_job *job) {
-    const struct us_unit *u = &pass->net->units[source->unit];
-    memset(job, 0, sizeof *job);
-    job->ctx = pass->ctx;
-    job->row = us_input_row;
-    job->source = source;
-    job->n = pass->n;
-    job->h = pass->z[source->unit].h;
-    job->w = pass->z[source->unit].w;
-    job->tmp_bytes = us_row_tmp_bytes(job->w);
-    job->in_blocks = u->in_blocks;
-    job->out_blocks = u->out_blocks;
-    job->last_channels = u->last_channels;
-    job->tile = pass->exact ? 0 : u->tile;
-    job->out = pass->z[source->unit];
-    job->scratch = pass->scratch;
-}
-
-void us_fill_weights_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_weights_job *job) {
-    const struct us_unit *u = &pass->net->units[source->unit];
-    memset(job, 0, sizeof *job);
-    job->ctx = pass->ctx;
-    job->row = us_input_row;
-    job->source = source;
-    job->n = pass->n;
-    job->h = pass->z[source->unit].h;
-    job->w = pass->z[source->unit].w;
-    job->tmp_bytes = us_row_tmp_bytes(job->w);
-    job->in_blocks = u->in_blocks;
-    job->out_blocks = u->out_blocks;
-    job->last_channels = u->last_channels;
-    job->tile = u->tile;
     job->scratch = pass->scratch;
 }
 
@@ -80,23 +47,18 @@ static size_t unit_scratch(const struct us_pass *pass, int unit, int training) {
     const struct us_unit *u = &pass->net->units[unit];
     struct us_input_source source;
     struct us_conv_job job;
-    struct us_conv_weights_job weights;
     size_t size;
-    if (u->kind == US_UNIT_UPCONV) {
-        const int w = pass->z[unit].w / 2;
-        return us_upconv_scratch(w, u->in_blocks, u->out_blocks, us_row_tmp_bytes(w));
-    }
     source.pass = pass;
     source.unit = unit;
-    fill_conv_job(pass, &source, &job);
-    size = us_conv_scratch(&job);
+    us_pass_job(pass, &source, &job);
+    if (u->kind == US_UNIT_UPCONV)
+        return us_upconv_scratch(job.w, u->in_blocks, u->out_blocks, job.tmp_bytes);
+    size = US_MAX(us_conv_scratch(&job), training ? us_conv_weights_scratch(&job) : 0);
     if (!training)
         return size;
     job.in_blocks = u->out_blocks; /* backward-data */
     job.out_blocks = u->in_blocks;
-    size = US_MAX(size, us_conv_scratch(&job));
-    us_fill_weights_job(pass, &source, &weights);
-    return US_MAX(size, us_conv_weights_scratch(&weights));
+    return US_MAX(size, us_conv_scratch(&job));
 }
 
 size_t us_pass_scratch(const struct us_pass *pass, int training) {
@@ -120,18 +82,11 @@ int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, 
     struct us_conv_job job;
     source.pass = pass;
     source.unit = unit;
-    if (u->kind == US_UNIT_UPCONV) {
-        struct us_upconv_job up;
-        us_fill_upconv_job(pass, &source, &up);
-        up.weights = weights;
-        up.bias = bias;
-        return us_upconv_forward(&up);
-    }
-    fill_conv_job(pass, &source, &job);
+    us_pass_job(pass, &source, &job);
     job.weights = weights;
     job.transformed = transformed;
     job.bias = bias;
-    return us_conv_forward(&job);
+    return u->kind == US_UNIT_UPCONV ? us_upconv_forward(&job) : us_conv_forward(&job);
 }
 
 /* ---- Heads ---- */
@@ -154,7 +109,7 @@ static void head_task(void *arg, int64_t index, int worker) {
     float *out[8];
     int b, c;
     for (b = 0; b < z->blocks; b++, tmp += (size_t)z->w * US_LANES)
-        in[b] = us_value_row(pass, f->head->unit, n, b, y, tmp);
+        in[b] = us_value_row(pass, f->head->unit, n, b, y, 0, z->w, tmp);
     for (c = 0; c < classes; c++)
         out[c] = f->logits + (((size_t)n * (size_t)classes + (size_t)c) * (size_t)z->h + (size_t)y) * (size_t)z->w;
     pass->ctx->kern.head(out, in, f->weights, f->bias, z->blocks, classes, (size_t)z->w);

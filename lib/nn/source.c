@@ -18,99 +18,122 @@ static size_t row_floats(int w) {
 }
 
 /* An element is kept with probability 1 - p and then scaled by 1 / (1 - p); which ones depends on the place alone. */
-void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, float *row) {
+void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *row) {
     const struct us_map *z = &pass->z[unit];
     const double keep = 1.0 - pass->net->options.dropout;
     const uint64_t limit = (uint64_t)(keep * 9007199254740992.0);
     const float factor = (float)(1.0 / keep);
     const struct us_rng rng = us_rng_stream(pass->dropout_seed, US_RNG_DROPOUT, pass->dropout_stream,
                                             (uint64_t)unit * 65536u + (uint64_t)n);
-    const uint64_t first = ((uint64_t)b * (uint64_t)z->h + (uint64_t)y) * (uint64_t)z->w * US_LANES;
+    const uint64_t first = (((uint64_t)b * (uint64_t)z->h + (uint64_t)y) * (uint64_t)z->w + (uint64_t)x0) * US_LANES;
     size_t i;
-    for (i = 0; i < row_floats(z->w); i++)
+    for (i = 0; i < row_floats(x1 - x0); i++)
         row[i] = us_rng_at(&rng, first + i) >> 11 < limit ? row[i] * factor : 0.0f;
 }
 
-const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, float *tmp) {
+const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp) {
     const struct us_unit *u = &pass->net->units[unit];
-    const struct us_map *z = &pass->z[unit];
-    const float *row = us_map_row(z, n, b, y);
+    const float *row = us_map_row(&pass->z[unit], n, b, y) + row_floats(x0);
     const int dropped = u->dropout && pass->dropout;
     if (!pass->scale[unit] && u->act == US_ACT_NONE) {
         if (!dropped)
             return row;
-        memcpy(tmp, row, row_floats(z->w) * sizeof *tmp);
+        memcpy(tmp, row, row_floats(x1 - x0) * sizeof *tmp);
     } else {
         const size_t at = (size_t)n * pass->coefficient_step[unit] + (size_t)b * US_LANES;
         const float *scale = pass->scale[unit] ? pass->scale[unit] + at : NULL;
         const float *shift = pass->scale[unit] ? pass->shift[unit] + at : NULL;
-        pass->ctx->kern.affine_act(tmp, row, (size_t)z->w, scale, shift, u->act, pass->net->options.leaky_slope);
+        pass->ctx->kern.affine_act(tmp, row, (size_t)(x1 - x0), scale, shift, u->act, pass->net->options.leaky_slope);
     }
     if (dropped)
-        us_dropout_row(pass, unit, n, b, y, tmp);
+        us_dropout_row(pass, unit, n, b, y, x0, x1, tmp);
     return tmp;
 }
 
-void us_upsampled_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, float *dst, float *tmp) {
-    const struct us_map *z = &pass->z[in->main];
-    const size_t step = row_floats(z->w);
-    const struct us_kernels *k = &pass->ctx->kern;
-    if (in->up == UNETSTAR_UPSAMPLING_NEAREST) {
-        k->up_nearest(dst, us_value_row(pass, in->main, n, b, y / 2, tmp), (size_t)z->w);
-    } else if (in->up == UNETSTAR_UPSAMPLING_BILINEAR) {
-        const int near = y / 2, other = y % 2 ? near + 1 : near - 1;
-        const int far = other < 0 ? 0 : other >= z->h ? z->h - 1 : other;
-        const float *a = us_value_row(pass, in->main, n, b, near, tmp);
-        const float *f = us_value_row(pass, in->main, n, b, far, tmp + step);
-        k->up_bilinear(dst, a, f, (size_t)z->w, tmp + 2 * step);
-    } else {
-        const float *row = us_value_row(pass, in->main, n, b, y, dst);
-        if (row != dst)
-            memcpy(dst, row, step * sizeof *dst);
+/* The value of a unit, in dst wherever it comes from. */
+static void copied_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *dst) {
+    const float *row = us_value_row(pass, unit, n, b, y, x0, x1, dst);
+    if (row != dst)
+        memcpy(dst, row, row_floats(x1 - x0) * sizeof *dst);
+}
+
+/* Every pixel of the small row twice, from the second one of a pair or up to the first one of a pair where the range says so. */
+static void nearest_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *dst, float *tmp) {
+    const float *src = us_value_row(pass, unit, n, b, y / 2, x0 / 2, (x1 + 1) / 2, tmp);
+    int pairs;
+    if (x0 % 2) {
+        memcpy(dst, src, row_floats(1) * sizeof *dst);
+        src += US_LANES;
+        dst += US_LANES;
+        x0++;
     }
+    pairs = (x1 - x0) / 2;
+    pass->ctx->kern.up_nearest(dst, src, (size_t)pairs);
+    if ((x1 - x0) % 2)
+        memcpy(dst + row_floats(2 * pairs), src + row_floats(pairs), row_floats(1) * sizeof *dst);
 }
 
-static void fused_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, float *dst, float *tmp) {
+/* Neighbours at the ends differ from those inside: the whole row, of which a part is wanted. */
+static void bilinear_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *dst, float *tmp) {
+    const struct us_map *z = &pass->z[unit];
+    const size_t step = row_floats(z->w);
+    const int near = y / 2, other = y % 2 ? near + 1 : near - 1;
+    const int far = other < 0 ? 0 : other >= z->h ? z->h - 1 : other;
+    const float *a = us_value_row(pass, unit, n, b, near, 0, z->w, tmp);
+    const float *f = us_value_row(pass, unit, n, b, far, 0, z->w, tmp + step);
+    float *whole = x0 == 0 && x1 == 2 * z->w ? dst : tmp + 3 * step;
+    pass->ctx->kern.up_bilinear(whole, a, f, (size_t)z->w, tmp + 2 * step);
+    if (whole != dst)
+        memcpy(dst, whole + row_floats(x0), row_floats(x1 - x0) * sizeof *dst);
+}
+
+void us_upsampled_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, int x0, int x1, float *dst,
+                      float *tmp) {
+    if (in->up == UNETSTAR_UPSAMPLING_NEAREST)
+        nearest_row(pass, in->main, n, b, y, x0, x1, dst, tmp);
+    else if (in->up == UNETSTAR_UPSAMPLING_BILINEAR)
+        bilinear_row(pass, in->main, n, b, y, x0, x1, dst, tmp);
+    else
+        copied_value_row(pass, in->main, n, b, y, x0, x1, dst);
+}
+
+static void fused_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, int x0, int x1, float *dst,
+                      float *tmp) {
     const int blocks = pass->z[in->main].blocks;
-    const int skip_block = in->fusion == UNETSTAR_FUSION_CONCAT ? b - blocks : b;
-    const size_t w = (size_t)pass->z[in->skip].w;
     const float *skip;
-    if (b < blocks)
-        us_upsampled_row(pass, in, n, b, y, dst, tmp);
-    if (skip_block < 0)
+    if (in->fusion == UNETSTAR_FUSION_CONCAT && b >= blocks) {
+        copied_value_row(pass, in->skip, n, b - blocks, y, x0, x1, dst);
         return;
-    skip = us_value_row(pass, in->skip, n, skip_block, y, in->fusion == UNETSTAR_FUSION_CONCAT ? dst : tmp);
+    }
+    us_upsampled_row(pass, in, n, b, y, x0, x1, dst, tmp);
+    if (in->fusion == UNETSTAR_FUSION_CONCAT)
+        return;
+    skip = us_value_row(pass, in->skip, n, b, y, x0, x1, tmp);
     if (in->fusion == UNETSTAR_FUSION_SUM)
-        pass->ctx->kern.add(dst, dst, skip, w);
-    else if (in->fusion == UNETSTAR_FUSION_STAR)
-        pass->ctx->kern.mul(dst, dst, skip, w);
-    else if (skip != dst)
-        memcpy(dst, skip, w * US_LANES * sizeof *dst);
+        pass->ctx->kern.add(dst, dst, skip, (size_t)(x1 - x0));
+    else
+        pass->ctx->kern.mul(dst, dst, skip, (size_t)(x1 - x0));
 }
 
-void us_input_row(const void *source, int n, int b, int y, float *dst, float *tmp) {
+void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp) {
     const struct us_input_source *s = (const struct us_input_source *)source;
     const struct us_pass *pass = s->pass;
     const struct us_input *in = &pass->net->units[s->unit].in;
     switch (in->kind) {
     case US_IN_IMAGE:
-        us_plain_row(&pass->image, n, b, y, dst, tmp);
+        us_plain_row(&pass->image, n, b, y, x0, x1, dst, tmp);
         break;
-    case US_IN_UNIT: {
-        const float *row = us_value_row(pass, in->main, n, b, y, dst);
-        if (row != dst)
-            memcpy(dst, row, row_floats(pass->z[in->main].w) * sizeof *dst);
+    case US_IN_UNIT:
+        copied_value_row(pass, in->main, n, b, y, x0, x1, dst);
         break;
-    }
     case US_IN_POOL: {
-        const int w = pass->z[in->main].w;
-        const float *top = us_value_row(pass, in->main, n, b, 2 * y, tmp);
-        const float *bottom = us_value_row(pass, in->main, n, b, 2 * y + 1, tmp + row_floats(w));
-        pass->ctx->kern.pool(dst, top, bottom, (size_t)(w / 2));
+        const float *top = us_value_row(pass, in->main, n, b, 2 * y, 2 * x0, 2 * x1, tmp);
+        const float *bottom = us_value_row(pass, in->main, n, b, 2 * y + 1, 2 * x0, 2 * x1, tmp + row_floats(2 * (x1 - x0)));
+        pass->ctx->kern.pool(dst, top, bottom, (size_t)(x1 - x0));
         break;
     }
     case US_IN_FUSE:
-        fused_row(pass, in, n, b, y, dst, tmp);
+        fused_row(pass, in, n, b, y, x0, x1, dst, tmp);
         break;
     }
 }

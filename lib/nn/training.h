@@ -25,6 +25,9 @@ struct us_training {
     int state; /* 0: nothing, 1: forward done, 2: loss done */
 };
 
+/* The transformed weights of a unit for this pass (flip: for backward-data), or NULL where none are stored. */
+int us_training_transform(us_training *t, int unit, const float *weights, int flip, const float **transformed);
+
 /* Head 0's logits and gradient at the resolution the loss sees, and their size. */
 struct us_logits_view {
     float *logits, *dlogits;

@@ -9,7 +9,7 @@
 #define PLACES 4
 #define TAP (US_LANES * US_LANES)
 
-static size_t place_floats(const struct us_upconv_job *job) {
+static size_t place_floats(const struct us_conv_job *job) {
     return (size_t)job->in_blocks * (size_t)job->out_blocks * TAP;
 }
 
@@ -19,12 +19,12 @@ size_t us_upconv_scratch(int w, int in_blocks, int out_blocks, size_t tmp_bytes)
 }
 
 /* Pixel (2y + dy, dx) of a block of the large map. */
-static float *large_row(const struct us_upconv_job *job, int n, int o, int y, int place) {
+static float *large_row(const struct us_conv_job *job, int n, int o, int y, int place) {
     return us_map_row(&job->out, n, o, 2 * y + place / 2) + (size_t)(place % 2) * US_LANES;
 }
 
 static void forward_task(void *arg, int64_t index, int worker) {
-    const struct us_upconv_job *job = (const struct us_upconv_job *)arg;
+    const struct us_conv_job *job = (const struct us_conv_job *)arg;
     const int n = (int)(index / job->h), y = (int)(index % job->h);
     char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     const float **in = (const float **)(scratch + job->tmp_bytes);
@@ -34,7 +34,7 @@ static void forward_task(void *arg, int64_t index, int worker) {
     struct us_conv c;
     int b, o, place;
     for (b = 0; b < job->in_blocks; b++, slab += (size_t)job->w * US_LANES) {
-        job->row(job->source, n, b, y, slab, (float *)scratch);
+        job->row(job->source, n, b, y, 0, job->w, slab, (float *)scratch);
         in[b] = slab;
     }
     c.in = in;
@@ -57,14 +57,14 @@ static void forward_task(void *arg, int64_t index, int worker) {
     }
 }
 
-int us_upconv_forward(const struct us_upconv_job *job) {
+int us_upconv_forward(const struct us_conv_job *job) {
     return us_parallel(job->ctx, NULL, forward_task, (void *)job, (int64_t)job->n * job->h);
 }
 
 /* ---- Backward-data: the chain runs over the four places in order, then output channels ---- */
 
 struct backward {
-    const struct us_upconv_job *job;
+    const struct us_conv_job *job;
     const struct us_map *din;
     const float *flipped; /* [place][in][out][co][ci] */
     float *dw;
@@ -72,7 +72,7 @@ struct backward {
 
 static void data_task(void *arg, int64_t index, int worker) {
     const struct backward *bw = (const struct backward *)arg;
-    const struct us_upconv_job *job = bw->job;
+    const struct us_conv_job *job = bw->job;
     const int n = (int)(index / job->h), y = (int)(index % job->h);
     char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     const float **in = (const float **)(scratch + job->tmp_bytes);
@@ -101,7 +101,7 @@ static void data_task(void *arg, int64_t index, int worker) {
     }
 }
 
-static void transpose_weights(const struct us_upconv_job *job, float *flipped) {
+static void transpose_weights(const struct us_conv_job *job, float *flipped) {
     int place, o, b, ci, co;
     for (place = 0; place < PLACES; place++)
         for (o = 0; o < job->out_blocks; o++)
@@ -115,7 +115,7 @@ static void transpose_weights(const struct us_upconv_job *job, float *flipped) {
             }
 }
 
-int us_upconv_backward_data(const struct us_upconv_job *job, const struct us_map *din, float *flipped) {
+int us_upconv_backward_data(const struct us_conv_job *job, const struct us_map *din, float *flipped) {
     struct backward bw;
     memset(&bw, 0, sizeof bw);
     transpose_weights(job, flipped);
@@ -129,7 +129,7 @@ int us_upconv_backward_data(const struct us_upconv_job *job, const struct us_map
 
 static void weights_task(void *arg, int64_t index, int worker) {
     const struct backward *bw = (const struct backward *)arg;
-    const struct us_upconv_job *job = bw->job;
+    const struct us_conv_job *job = bw->job;
     const int b = (int)index;
     char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     const float **in = (const float **)(scratch + job->tmp_bytes);
@@ -151,7 +151,7 @@ static void weights_task(void *arg, int64_t index, int worker) {
     in[0] = slab;
     for (n = 0; n < job->n; n++)
         for (y = 0; y < job->h; y++) {
-            job->row(job->source, n, b, y, slab, (float *)scratch);
+            job->row(job->source, n, b, y, 0, job->w, slab, (float *)scratch);
             for (place = 0; place < PLACES; place++) {
                 c.dw = bw->dw + (size_t)place * place_floats(job) + (size_t)b * TAP;
                 for (o = 0; o < job->out_blocks; o++)
@@ -161,7 +161,7 @@ static void weights_task(void *arg, int64_t index, int worker) {
         }
 }
 
-int us_upconv_backward_weights(const struct us_upconv_job *job, float *dw) {
+int us_upconv_backward_weights(const struct us_conv_job *job, float *dw) {
     struct backward bw;
     memset(&bw, 0, sizeof bw);
     bw.job = job;

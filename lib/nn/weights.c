@@ -188,8 +188,8 @@ static int transform_weights(struct us_folded *f, us_context *ctx, const struct 
     int i, code = 0;
     float *at;
     for (i = 0; i < net->n_units; i++)
-        if (net->units[i].tile)
-            total += us_wino_weights_floats(net->units[i].tile, net->units[i].in_blocks, net->units[i].out_blocks);
+        if (us_evaluation_tile(net, i))
+            total += us_wino_weights_floats(ctx, us_evaluation_tile(net, i), net->units[i].in_blocks, net->units[i].out_blocks);
     if (!total)
         return 0;
     at = f->transformed_arena = (float *)us_alloc(ctx, total * sizeof(float));
@@ -197,12 +197,18 @@ static int transform_weights(struct us_folded *f, us_context *ctx, const struct 
         return UNETSTAR_ENOMEM;
     f->bytes += total * sizeof(float);
     for (i = 0; i < net->n_units && !code; i++) {
-        const struct us_unit *u = &net->units[i];
-        if (!u->tile)
+        struct us_conv_job job;
+        if (!us_evaluation_tile(net, i))
             continue;
+        memset(&job, 0, sizeof job);
+        job.ctx = ctx;
+        job.tile = us_evaluation_tile(net, i);
+        job.in_blocks = net->units[i].in_blocks;
+        job.out_blocks = net->units[i].out_blocks;
+        job.weights = f->weights[i];
         f->transformed[i] = at;
-        code = us_wino_transform_weights(ctx, u->tile, at, f->weights[i], u->in_blocks, u->out_blocks);
-        at += us_wino_weights_floats(u->tile, u->in_blocks, u->out_blocks);
+        code = us_wino_transform_weights(&job, at);
+        at += us_wino_weights_floats(ctx, job.tile, job.in_blocks, job.out_blocks);
     }
     return code;
 }

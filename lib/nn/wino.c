@@ -1,12 +1,14 @@
 /*
- * wino.c - 3x3 convolution over whole maps by Winograd's F(m x m, 3x3) (Lavin, Gray 2016): forward, and backward-data on flipped
- * weights.
+ * wino.c - 3x3 convolution over whole maps by Winograd's F(m x m, 3x3) (Lavin, Gray 2016): forward and backward-data.
  *
  * Tiles of m x m outputs are anchored at row 0, column 0; a tile that reaches past the map is computed whole on zeros and
- * cropped. A task takes some rows of tiles. Their inputs are written by the source into a slab of m + 2 rows, transformed into
- * V, and when a batch of tiles is full multiplied tap by tap with the transformed weights U into M (the 1x1 kernel: a "pixel"
- * is a tile) and transformed back into the map. V, M and a group of U stay in the L2 cache. Every product is one chain over the
- * input channels of one tile, so how tiles are batched has no influence on the result.
+ * cropped. A task takes a block of tiles: strips, each a row of tiles or a part of one. Their inputs are transformed into V,
+ * multiplied tap by tap with the transformed weights U into M, and transformed back into the map. V, M and what is read of U
+ * stay in the L2 cache. Every product is one chain over the input channels of one tile, so how tiles are cut into blocks has no
+ * influence on the result.
+ *
+ * In the deep layers a batch has few tiles and the weights are what is large: there all tiles are one block, the tasks share
+ * the output channels, each with a V of its own, and U is made on the way, a few input blocks at a time, and never stored whole.
  */
 #include "nn/map.h"
 
@@ -14,220 +16,275 @@
 
 #define SIDE(m) ((m) + 2)
 #define TAPS(m) (SIDE(m) * SIDE(m))
-#define GROUP 2 /* output blocks multiplied at once */
 #define TAP (US_LANES * US_LANES)
-#define BATCH 24                       /* tiles, where weights are small */
-#define LARGE_BATCH 96                 /* where reading the weights is what costs */
-#define LARGE_WEIGHTS ((size_t)1 << 20) /* bytes */
+#define FEW_TILES 64  /* a batch with no more tiles is one block */
+#define SEGMENT 5     /* tiles of a row whose inputs are fetched together: about 16 KB, so that they stay in the L1 cache */
+#define U_BLOCKS 4    /* input blocks of weights transformed at once where they are not stored */
 
 /* ---- Transformed weights: [group of outputs][xi][output of the group][input block][ci 16][co 16] ---- */
 
-static size_t xi_stride(int in_blocks) {
-    return us_odd_lines((size_t)GROUP * (size_t)in_blocks * TAP);
+static size_t xi_stride(int group, int in_blocks) {
+    return us_odd_lines((size_t)group * (size_t)in_blocks * TAP);
 }
 
-static size_t group_floats(int m, int in_blocks) {
-    return (size_t)TAPS(m) * xi_stride(in_blocks);
+size_t us_wino_weights_floats(const us_context *ctx, int m, int in_blocks, int out_blocks) {
+    const int group = ctx->kern.wino_group;
+    return (size_t)((out_blocks + group - 1) / group) * (size_t)TAPS(m) * xi_stride(group, in_blocks);
 }
 
-size_t us_wino_weights_floats(int m, int in_blocks, int out_blocks) {
-    return (size_t)((out_blocks + GROUP - 1) / GROUP) * group_floats(m, in_blocks);
+/* The nine taps of output block o and input block b, turned into those of backward-data where that is asked for. */
+static const float *taps_of(const struct us_conv_job *job, int o, int b, float turned[9 * TAP]) {
+    if (!job->flip)
+        return job->weights + ((size_t)o * (size_t)job->in_blocks + (size_t)b) * 9 * TAP;
+    us_conv_flip_block(turned, job->weights + ((size_t)b * (size_t)job->out_blocks + (size_t)o) * 9 * TAP);
+    return turned;
+}
+
+/* U of one pair of blocks. */
+static void transform_block(const struct us_conv_job *job, int o, int b, float *u, size_t u_xi) {
+    float turned[9 * TAP];
+    const float *w = taps_of(job, o, b, turned);
+    int ci;
+    for (ci = 0; ci < US_LANES; ci++)
+        job->ctx->kern.wino_weights(job->tile, u + ci * US_LANES, u_xi, w + ci * US_LANES, TAP);
 }
 
 struct transform {
-    us_context *ctx;
-    int m, in_blocks, out_blocks;
-    const float *weights;
+    const struct us_conv_job *job;
     float *u;
 };
 
 static void transform_task(void *arg, int64_t index, int worker) {
     const struct transform *t = (const struct transform *)arg;
-    const int o = (int)index;
-    const float *w = t->weights + (size_t)o * (size_t)t->in_blocks * 9 * TAP;
-    float *u = t->u + (size_t)(o / GROUP) * group_floats(t->m, t->in_blocks) +
-               (size_t)(o % GROUP) * (size_t)t->in_blocks * TAP;
-    int b, ci;
+    const struct us_conv_job *job = t->job;
+    const int o = (int)index, group = job->ctx->kern.wino_group;
+    const size_t stride = xi_stride(group, job->in_blocks);
+    float *u = t->u + (size_t)(o / group) * (size_t)TAPS(job->tile) * stride + (size_t)(o % group) * (size_t)job->in_blocks * TAP;
+    int b;
     (void)worker;
-    for (b = 0; b < t->in_blocks; b++, w += 9 * TAP, u += TAP)
-        for (ci = 0; ci < US_LANES; ci++)
-            t->ctx->kern.wino_weights(t->m, u + ci * US_LANES, xi_stride(t->in_blocks), w + ci * US_LANES, TAP);
+    for (b = 0; b < job->in_blocks; b++)
+        transform_block(job, o, b, u + (size_t)b * TAP, stride);
 }
 
-int us_wino_transform_weights(us_context *ctx, int m, float *u, const float *weights, int in_blocks, int out_blocks) {
+int us_wino_transform_weights(const struct us_conv_job *job, float *transformed) {
     struct transform t;
-    t.ctx = ctx;
-    t.m = m;
-    t.in_blocks = in_blocks;
-    t.out_blocks = out_blocks;
-    t.weights = weights;
-    t.u = u;
-    return us_parallel(ctx, NULL, transform_task, &t, out_blocks);
+    t.job = job;
+    t.u = transformed;
+    return us_parallel(job->ctx, NULL, transform_task, &t, job->out_blocks);
 }
 
 /* ---- How a map is cut ---- */
 
 struct tiling {
     int across, down; /* tiles of an image */
-    int batch;        /* tiles multiplied at once */
-    int rows;         /* rows of tiles of a task */
+    int strip;        /* tiles of a strip */
+    int strips;       /* strips of a row of tiles */
+    int block;        /* strips of a task */
+    int all;          /* strips of the batch */
     int tasks;        /* without splits */
-    int splits;       /* groups of output blocks */
+    int splits;       /* of the output channels */
 };
 
-static struct tiling cut_tiles(int workers, const struct us_conv_job *job) {
-    const int m = job->tile, groups = (job->out_blocks + GROUP - 1) / GROUP;
-    const size_t weights = us_wino_weights_floats(m, job->in_blocks, job->out_blocks) * sizeof(float);
+static struct tiling cut_tiles(const struct us_conv_job *job) {
+    const int m = job->tile, group = job->ctx->kern.wino_group, groups = (job->out_blocks + group - 1) / group;
+    const int workers = us_workers(job->ctx), batch = job->ctx->kern.wino_batch;
     struct tiling t;
-    int all;
     t.across = (job->w + m - 1) / m;
     t.down = (job->h + m - 1) / m;
-    all = job->n * t.down;
-    t.batch = weights > LARGE_WEIGHTS ? LARGE_BATCH : BATCH;
-    t.rows = US_MAX(1, t.batch / t.across);
-    t.rows = US_MIN(t.rows, all);
-    if (t.rows == 1 && weights <= LARGE_WEIGHTS) /* long rows: more of them, to share the work evenly in fewer tasks */
-        t.rows = US_MAX(1, all / (16 * workers));
-    t.tasks = (all + t.rows - 1) / t.rows;
-    t.batch = US_MIN(t.batch, t.rows * t.across);
+    t.strips = (t.across + batch - 1) / batch;
+    t.strip = (t.across + t.strips - 1) / t.strips;
+    t.strips = (t.across + t.strip - 1) / t.strip;
+    t.all = job->n * t.down * t.strips;
+    t.block = job->n * t.down * t.across <= FEW_TILES ? t.all : US_MIN(t.all, US_MAX(1, batch / t.strip));
+    t.tasks = (t.all + t.block - 1) / t.block;
     t.splits = 1;
-    if (workers > 1 && t.tasks < 2 * workers)
+    if (t.tasks == 1)
+        t.splits = US_MIN(groups, workers);
+    else if (workers > 1 && t.tasks < 2 * workers)
         t.splits = US_MIN(groups, (2 * workers + t.tasks - 1) / t.tasks);
     return t;
+}
+
+int us_wino_stores_weights(const struct us_conv_job *job) {
+    return cut_tiles(job).tasks > 1;
 }
 
 /* ---- A worker's scratch ---- */
 
 struct workspace {
-    float *tmp, *slab, *v, *mm;
-    const float **in;
-    float **out;
-    size_t v_stride, m_stride, row_floats; /* of xi, of xi, of a slab's row */
+    float *tmp, *slab, *v, *mm, *u;
+    size_t v_xi, v_in, m_xi, m_out, u_xi, u_out;
     size_t bytes;
 };
 
 static void place(struct workspace *w, const struct us_conv_job *job, const struct tiling *t, char *base) {
-    const int m = job->tile;
+    const int m = job->tile, group = job->ctx->kern.wino_group;
     struct us_arena arena = {NULL, SIZE_MAX, 0};
     arena.base = base;
-    w->row_floats = ((size_t)t->across * (size_t)m + 2) * US_LANES;
-    w->v_stride = us_odd_lines((size_t)job->in_blocks * (size_t)t->batch * US_LANES);
-    w->m_stride = us_odd_lines((size_t)GROUP * (size_t)t->batch * US_LANES);
+    w->v_in = w->m_out = (size_t)t->block * (size_t)t->strip * US_LANES;
+    w->v_xi = us_odd_lines((size_t)job->in_blocks * w->v_in);
+    w->m_xi = us_odd_lines((size_t)group * w->m_out);
+    w->u_out = (size_t)US_MIN(U_BLOCKS, job->in_blocks) * TAP;
+    w->u_xi = us_odd_lines((size_t)group * w->u_out);
     w->tmp = (float *)us_arena_take(&arena, job->tmp_bytes);
-    w->in = (const float **)us_arena_take(&arena, sizeof(float *) * (size_t)job->in_blocks);
-    w->out = (float **)us_arena_take(&arena, sizeof(float *) * GROUP);
-    w->slab = (float *)us_arena_take(&arena, (size_t)SIDE(m) * w->row_floats * sizeof(float));
-    w->v = (float *)us_arena_take(&arena, (size_t)TAPS(m) * w->v_stride * sizeof(float));
-    w->mm = (float *)us_arena_take(&arena, (size_t)TAPS(m) * w->m_stride * sizeof(float));
+    w->slab = (float *)us_arena_take(&arena, us_wino_slab_bytes(m));
+    w->v = (float *)us_arena_take(&arena, (size_t)TAPS(m) * w->v_xi * sizeof(float));
+    w->mm = (float *)us_arena_take(&arena, (size_t)TAPS(m) * w->m_xi * sizeof(float));
+    w->u = (float *)us_arena_take(&arena, job->transformed ? 0 : (size_t)TAPS(m) * w->u_xi * sizeof(float));
     w->bytes = arena.used;
 }
 
-size_t us_wino_scratch(const struct us_conv_job *job) {
-    const struct tiling t = cut_tiles(us_workers(job->ctx), job);
+static size_t scratch_of_batch(const struct us_conv_job *job, int n) {
+    struct us_conv_job part = *job;
     struct workspace w;
-    place(&w, job, &t, NULL);
+    struct tiling t;
+    part.n = n;
+    t = cut_tiles(&part);
+    place(&w, &part, &t, NULL);
     return w.bytes;
 }
 
+/* A plan serves smaller batches too, and one of few tiles may want more than a large one. */
+size_t us_wino_scratch(const struct us_conv_job *job) {
+    const struct tiling t = cut_tiles(job);
+    const int few = US_MIN(job->n, FEW_TILES / (t.across * t.down));
+    return US_MAX(scratch_of_batch(job, job->n), few > 0 ? scratch_of_batch(job, few) : 0);
+}
+
+/* ---- Inputs ---- */
+
+size_t us_wino_slab_bytes(int m) {
+    return (size_t)SIDE(m) * (size_t)(SEGMENT * m + 2) * US_LANES * sizeof(float);
+}
+
+void us_wino_input_strip(const struct us_conv_job *job, int n, int b, int ty, int tx, int count, float *v, size_t v_xi,
+                         float *slab, float *tmp) {
+    const int m = job->tile, y = ty * m - 1;
+    const int own = job->row == us_plain_row && y >= 0 && y + SIDE(m) <= job->h, inside = (job->w - 1) / m;
+    int t, r, now;
+    for (; count; count -= now, tx += now) {
+        const int x = tx * m - 1;
+        const float *in = slab;
+        size_t row_stride = (size_t)job->w * US_LANES;
+        if (own && tx > 0 && tx < inside) { /* a plain map's own pixels are transformed where they are */
+            now = US_MIN(count, inside - tx);
+            in = us_map_row((const struct us_map *)job->source, n, b, y) + (size_t)x * US_LANES;
+        } else { /* through the slab, where what lies outside of the map is zero */
+            now = own ? 1 : US_MIN(count, SEGMENT);
+            row_stride = (size_t)(now * m + 2) * US_LANES;
+            for (r = 0; r < SIDE(m); r++)
+                us_fetch_row(job, n, b, y + r, x, now * m + 2, slab + (size_t)r * row_stride, tmp);
+        }
+        for (t = 0; t < now; t++, in += (size_t)m * US_LANES, v += US_LANES)
+            job->ctx->kern.wino_input(m, v, v_xi, in, row_stride);
+    }
+}
+
 /* ---- A task ---- */
+
+struct strip {
+    int n, ty, tx, count;
+};
+
+static struct strip find_strip(const struct tiling *t, int index) {
+    struct strip s;
+    s.tx = index % t->strips * t->strip;
+    s.ty = index / t->strips % t->down;
+    s.n = index / t->strips / t->down;
+    s.count = US_MIN(t->strip, t->across - s.tx);
+    return s;
+}
+
+/* M of output blocks o .. o + count - 1. */
+static void multiply(const struct us_conv_job *job, const struct workspace *w, int o, int count, int tiles) {
+    const int m = job->tile, group = job->ctx->kern.wino_group;
+    struct us_wino_multiply p;
+    int b, i, k;
+    p.v = w->v;
+    p.m = w->mm;
+    p.v_xi = w->v_xi;
+    p.v_in = w->v_in;
+    p.m_xi = w->m_xi;
+    p.m_out = w->m_out;
+    p.taps = TAPS(m);
+    p.tiles = tiles;
+    p.out_blocks = count;
+    p.accumulate = 0;
+    if (job->transformed) {
+        p.u_xi = xi_stride(group, job->in_blocks);
+        p.u_out = (size_t)job->in_blocks * TAP;
+        p.u = job->transformed + (size_t)(o / group) * (size_t)TAPS(m) * p.u_xi;
+        p.in_blocks = job->in_blocks;
+        p.last_channels = job->last_channels;
+        job->ctx->kern.wino_multiply(&p);
+        return;
+    }
+    p.u = w->u;
+    p.u_xi = w->u_xi;
+    p.u_out = w->u_out;
+    for (b = 0; b < job->in_blocks; b += p.in_blocks) {
+        p.in_blocks = US_MIN(U_BLOCKS, job->in_blocks - b);
+        p.last_channels = b + p.in_blocks == job->in_blocks ? job->last_channels : US_LANES;
+        for (k = 0; k < count; k++)
+            for (i = 0; i < p.in_blocks; i++)
+                transform_block(job, o + k, b + i, w->u + (size_t)k * w->u_out + (size_t)i * TAP, w->u_xi);
+        job->ctx->kern.wino_multiply(&p);
+        p.v += (size_t)p.in_blocks * w->v_in;
+        p.accumulate = 1;
+    }
+}
+
+/* M of the strip's tiles, back to pixels of output block o. */
+static void output_strip(const struct us_conv_job *job, const struct strip *s, int o, const float *mm, size_t m_xi) {
+    const int m = job->tile, y = s->ty * m, rows = US_MIN(m, job->h - y);
+    const float *bias = job->bias ? job->bias + (size_t)o * US_LANES : NULL;
+    int t, x = s->tx * m;
+    for (t = 0; t < s->count; t++, x += m, mm += US_LANES)
+        job->ctx->kern.wino_output(m, us_map_row(&job->out, s->n, o, y) + (size_t)x * US_LANES, (size_t)job->w * US_LANES, rows,
+                                   US_MIN(m, job->w - x), mm, m_xi, bias);
+}
 
 struct forward {
     const struct us_conv_job *job;
     struct tiling tiling;
 };
 
-struct tile {
-    int n, y, x;
-};
-
-/* Products and output transform of the tiles in V, for output blocks [o0, o1), o0 even. */
-static void flush(const struct us_conv_job *job, const struct workspace *w, const struct tile *tiles, int count, int batch,
-                  int o0, int o1) {
-    const int m = job->tile;
-    struct us_conv c;
-    int o, xi, b, k, t;
-    c.in = w->in;
-    c.out = w->out;
-    c.bias = NULL;
-    c.rows = 1;
-    c.width = count;
-    c.in_blocks = job->in_blocks;
-    c.last_channels = job->last_channels;
-    c.ksize = c.in_step = c.out_step = 1;
-    c.accumulate = 0;
-    for (o = o0; o < o1; o += GROUP) {
-        const float *u = job->transformed + (size_t)(o / GROUP) * group_floats(m, job->in_blocks);
-        c.out_blocks = US_MIN(GROUP, o1 - o);
-        for (xi = 0; xi < TAPS(m); xi++) {
-            for (b = 0; b < job->in_blocks; b++)
-                w->in[b] = w->v + (size_t)xi * w->v_stride + (size_t)b * (size_t)batch * US_LANES;
-            for (k = 0; k < c.out_blocks; k++)
-                w->out[k] = w->mm + (size_t)xi * w->m_stride + (size_t)k * (size_t)batch * US_LANES;
-            c.weights = u + (size_t)xi * xi_stride(job->in_blocks);
-            job->ctx->kern.conv(&c);
-        }
-        for (k = 0; k < c.out_blocks; k++)
-            for (t = 0; t < count; t++) {
-                const struct tile *at = &tiles[t];
-                job->ctx->kern.wino_output(m, us_map_row(&job->out, at->n, o + k, at->y) + (size_t)at->x * US_LANES,
-                                           (size_t)job->w * US_LANES, US_MIN(m, job->h - at->y), US_MIN(m, job->w - at->x),
-                                           w->mm + ((size_t)k * (size_t)batch + (size_t)t) * US_LANES, w->m_stride,
-                                           job->bias ? job->bias + (size_t)(o + k) * US_LANES : NULL);
-            }
-    }
-}
-
-/* Transforms `count` tiles of one row of tiles, from column tx on, of every input block into V at `at`. */
-static void fill(const struct us_conv_job *job, const struct workspace *w, int n, int ty, int tx, int count, int at, int batch) {
-    const int m = job->tile;
-    const size_t skipped = (size_t)tx * (size_t)m * US_LANES;
-    int b, r, t;
-    for (b = 0; b < job->in_blocks; b++) {
-        for (r = 0; r < SIDE(m); r++)
-            us_fetch_row(job->row, job->source, n, b, ty * m - 1 + r, job->h, job->w,
-                         (int)(w->row_floats / US_LANES) - job->w - 1, w->slab + (size_t)r * w->row_floats, w->tmp);
-        for (t = 0; t < count; t++)
-            job->ctx->kern.wino_input(m, w->v + ((size_t)b * (size_t)batch + (size_t)(at + t)) * US_LANES, w->v_stride,
-                                      w->slab + skipped + (size_t)t * (size_t)m * US_LANES, w->row_floats);
-    }
-}
-
 static void forward_task(void *arg, int64_t index, int worker) {
     const struct forward *f = (const struct forward *)arg;
     const struct us_conv_job *job = f->job;
     const struct tiling *t = &f->tiling;
-    const int m = job->tile, groups = (job->out_blocks + GROUP - 1) / GROUP;
-    const int split = (int)(index % t->splits), first = (int)(index / t->splits) * t->rows;
-    const int last = US_MIN(first + t->rows, job->n * t->down);
-    const int o0 = groups * split / t->splits * GROUP;
-    const int o1 = US_MIN(groups * (split + 1) / t->splits * GROUP, job->out_blocks);
-    struct tile tiles[LARGE_BATCH];
+    const int group = job->ctx->kern.wino_group, groups = (job->out_blocks + group - 1) / group;
+    const int split = (int)(index % t->splits), first = (int)(index / t->splits) * t->block;
+    const int last = US_MIN(first + t->block, t->all);
+    const int o0 = groups * split / t->splits * group;
+    const int o1 = US_MIN(groups * (split + 1) / t->splits * group, job->out_blocks);
     struct workspace w;
-    int row, tx, k, count = 0;
-    if (o0 >= o1)
-        return;
+    int i, b, o, k, tiles = 0;
     place(&w, job, t, job->scratch.base + (size_t)worker * job->scratch.each);
-    for (row = first; row < last; row++)
-        for (tx = 0; tx < t->across;) {
-            const int n = row / t->down, ty = row % t->down, now = US_MIN(t->across - tx, t->batch - count);
-            fill(job, &w, n, ty, tx, now, count, t->batch);
-            for (k = 0; k < now; k++, count++, tx++) {
-                tiles[count].n = n;
-                tiles[count].y = ty * m;
-                tiles[count].x = tx * m;
-            }
-            if (count == t->batch) {
-                flush(job, &w, tiles, count, t->batch, o0, o1);
-                count = 0;
+    for (i = first; i < last; i++) {
+        const struct strip s = find_strip(t, i);
+        for (b = 0; b < job->in_blocks; b++)
+            us_wino_input_strip(job, s.n, b, s.ty, s.tx, s.count, w.v + (size_t)b * w.v_in + (size_t)tiles * US_LANES, w.v_xi,
+                                w.slab, w.tmp);
+        tiles += s.count;
+    }
+    for (o = o0; o < o1; o += group) {
+        const int count = US_MIN(group, o1 - o);
+        multiply(job, &w, o, count, tiles);
+        for (k = 0; k < count; k++) {
+            const float *mm = w.mm + (size_t)k * w.m_out;
+            for (i = first; i < last; i++) {
+                const struct strip s = find_strip(t, i);
+                output_strip(job, &s, o + k, mm, w.m_xi);
+                mm += (size_t)s.count * US_LANES;
             }
         }
-    if (count)
-        flush(job, &w, tiles, count, t->batch, o0, o1);
+    }
 }
 
 int us_wino_forward(const struct us_conv_job *job) {
     struct forward f;
     f.job = job;
-    f.tiling = cut_tiles(us_workers(job->ctx), job);
+    f.tiling = cut_tiles(job);
     return us_parallel(job->ctx, NULL, forward_task, &f, (int64_t)f.tiling.tasks * f.tiling.splits);
 }

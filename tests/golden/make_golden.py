@@ -277,6 +277,10 @@ def worst(a, b, size=None):
                for k in a if np.abs(a[k]).max() > 1e-12)
 
 
+MARGIN = 1e-5
+WIDER = {"norm_group": 6e-5}  # a case whose first seed decides a maximum by less than Winograd's rounding
+
+
 def search(name, case):
     """The first seed whose run is far from ties, with the errors PyTorch itself makes in float32."""
     options, run = split(case)
@@ -291,7 +295,7 @@ def search(name, case):
         if best is not None and score <= best[0]:
             continue
         best = (score, seed, weights, batch, exact, compare(exact, play(options, run, weights, batch, torch.float32)))
-        if score > 1e-5 and best[-1]["change"] < 5e-4:
+        if score > WIDER.get(name, MARGIN) and best[-1]["change"] < 5e-4:
             break
     return best
 

@@ -114,7 +114,55 @@ static void check_weights_grad_transform(void) {
     }
 }
 
+/* ---- the products between the transforms ---- */
+
+static void check_multiply(void) {
+    const int taps = check_range(1, 5), tiles = check_size(40), in = check_range(1, 4), out = check_range(1, 5);
+    const int last = check_random() & 1 ? LANES : check_range(1, LANES), accumulate = check_random() & 1;
+    const size_t v_in = draw_stride(tiles), m_out = draw_stride(tiles), u_out = draw_stride(in * LANES);
+    const size_t v_xi = v_in * (size_t)in, m_xi = m_out * (size_t)out, u_xi = u_out * (size_t)out;
+    const float *v = check_in(v_xi * (size_t)(taps - 1) + span(in, v_in, tiles));
+    const float *u = check_in(u_xi * (size_t)(taps - 1) + span(out, u_out, in * LANES));
+    const size_t n = m_xi * (size_t)(taps - 1) + span(out, m_out, tiles);
+    const float *start = accumulate ? check_in(n) : NULL;
+
+    CHECK_LEVELS(k) {
+        struct us_wino_multiply p = {
+            v, u, check_out(n, start), v_xi, v_in, u_xi, u_out, m_xi, m_out, taps, tiles, in, out, last, accumulate};
+
+        k->wino_multiply(&p);
+        if (!accumulate)
+            check_gaps(p.m, taps * out, m_out, tiles, n, "wino_multiply");
+        check_result("taps %d, tiles %d, blocks %d to %d, %d live lanes, accumulate %d", taps, tiles, in, out, last,
+                     accumulate);
+    }
+}
+
+static void check_accumulate(void) {
+    const int taps = check_range(1, 5), tiles = check_size(40), out = check_range(1, 5);
+    const int channels = check_random() & 1 ? LANES : check_range(1, LANES), accumulate = check_random() & 1;
+    const size_t v_xi = draw_stride(tiles), d_out = draw_stride(tiles), du_out = draw_stride(LANES);
+    const size_t d_xi = d_out * (size_t)out, du_xi = du_out * (size_t)out;
+    const float *v = check_in(span(taps, v_xi, tiles)),
+                *d = check_in(d_xi * (size_t)(taps - 1) + span(out, d_out, tiles));
+    const size_t n = du_xi * (size_t)(taps - 1) + span(out, du_out, LANES);
+    const float *start = accumulate ? check_in(n) : NULL;
+
+    CHECK_LEVELS(k) {
+        struct us_wino_accumulate p = {
+            v, d, check_out(n, start), v_xi, d_xi, d_out, du_xi, du_out, taps, tiles, out, channels, accumulate};
+
+        k->wino_accumulate(&p);
+        if (!accumulate)
+            check_gaps(p.du, taps * out, du_out, channels, n, "wino_accumulate");
+        check_result("taps %d, tiles %d, %d blocks, %d channels, accumulate %d", taps, tiles, out, channels,
+                     accumulate);
+    }
+}
+
 const struct check_function check_wino_functions[] = {
+    {"wino_multiply", check_multiply, 1200},
+    {"wino_accumulate", check_accumulate, 1200},
     {"wino_input", check_input_transform, 840},
     {"wino_output", check_output_transform, 1680},
     {"wino_gradient", check_gradient_transform, 1680},
