@@ -2,9 +2,9 @@
 # Sets up and runs the tests. Usage: sh tests/run.sh [--full | --release]
 #
 #   (default)   gcc and clang builds with warnings as errors, every suite at the best and at lower instruction sets, the
-#               address and undefined-behaviour sanitizers
-#   --full      the above, the thread sanitizer, valgrind
-#   --release   the above, longer fuzzing
+#               address and undefined-behaviour sanitizers, the kernels and whole trainings on 64-bit Arm under qemu
+#   --full      the above, the thread sanitizer, valgrind, every case of the kernels on Arm
+#   --release   the above, full-size trainings at every instruction set, longer fuzzing
 #
 # What is missing is installed with apt-get when run as root; otherwise the one line to run is printed.
 set -eu
@@ -16,7 +16,7 @@ case "${1:-}" in
 --full) level=full ;;
 --release) level=release ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' tests/run.sh
+    sed -n '2,10s/^# \{0,1\}//p' tests/run.sh
     [ "$1" = --help ] || exit 2
     exit 0
     ;;
@@ -26,6 +26,8 @@ esac
 
 packages='gcc g++ clang meson ninja-build pkg-config binutils python3 libcmocka-dev libstb-dev libpng-dev zlib1g-dev libtiff-dev libsimde-dev'
 [ "$level" = ci ] || packages="$packages valgrind"
+machine=$(uname -m)
+[ "$machine" != x86_64 ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 missing=
 for package in $packages; do
@@ -120,8 +122,20 @@ fi
 if CC=gcc build sanitize --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false; then
     check sanitize 'address and undefined behaviour' --suite unit --suite golden --suite api --suite fuzz --suite programs --timeout-multiplier 4
 fi
+if [ "$machine" != x86_64 ]; then
+    echo
+    echo "== aarch64: skipped, the cross build is for x86_64 and this machine is $machine =="
+    skipped=$((skipped + 1))
+elif build aarch64 --cross-file tests/cross/aarch64.ini -Dexamples=disabled; then
+    check aarch64 'kernels under qemu' --suite kern
+    peer=$PWD/build/gcc/tests/bits/training_bits # the same training must leave the same bits on both
+    [ ! -x "$peer" ] || check aarch64 'trainings against x86' --suite bits --test-args "--peer '$peer'"
+fi
 
 if [ "$level" != ci ]; then
+    if [ "$machine" = x86_64 ] && [ -f build/aarch64/build.ninja ]; then
+        check aarch64 'every case of the kernels' --suite kern --test-args '--part 1' --timeout-multiplier 4
+    fi
     if CC=clang build thread --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dexamples=disabled; then
         check thread 'thread sanitizer' --suite api --timeout-multiplier 10
     fi
@@ -130,6 +144,7 @@ if [ "$level" != ci ]; then
     fi
 fi
 if [ "$level" = release ]; then
+    check gcc 'full-size trainings' --suite bits --test-args=--release --timeout-multiplier 6
     echo "== gcc: long fuzzing =="
     if build/gcc/tests/fuzz/fuzz_safetensors --rounds 20000000; then
         passed=$((passed + 1))

@@ -124,7 +124,8 @@ void *us_arena_take(struct us_arena *arena, size_t size); /* aligned to 64; coun
 
 typedef void (*us_task_fn)(void *arg, int64_t index, int worker);
 /* Runs fn(arg, i, worker) for i in [0, n): worker w of T gets the run [n w / T, n (w + 1) / T), so that a thread meets the same
- * data in layer after layer. A second caller of a busy pool runs its tasks on its own thread as worker 0. Results may not
+ * data in layer after layer; one that has finished takes tasks from the others, so that nothing waits for a core that is busy
+ * with something else. A second caller of a busy pool runs its tasks on its own thread as worker 0. Results may not
  * depend on any of this. ECANCELED (cancel may be NULL), EUSER (runner failed), ESTATE (fork). */
 int us_parallel(us_context *ctx, const us_cancel *cancel, us_task_fn fn, void *arg, int64_t n);
 /* Most workers us_parallel can use: scratch is planned for so many. */
@@ -139,8 +140,6 @@ struct us_job {
     const us_cancel *cancel;
 };
 int us_pool_run(us_pool *pool, const struct us_job *job); /* 1: busy, nothing done */
-/* The tasks of one of n_threads workers, with the library's control word. */
-void us_job_run_share(const struct us_job *job, int worker, int n_threads);
 
 /* ---- CPU ---- */
 

@@ -1,11 +1,11 @@
 /* parallel.c - running tasks: on the pool, on a caller's runner, or on the calling thread. */
 #include "base/base.h"
 
-void us_job_run_share(const struct us_job *job, int worker, int n_threads) {
-    int64_t i = job->n * worker / n_threads, end = job->n * (worker + 1) / n_threads;
+static void run_alone(const struct us_job *job) {
+    int64_t i;
     us_fp_enter();
-    for (; i < end && !us_cancelled(job->cancel); i++)
-        job->fn(job->arg, i, worker);
+    for (i = 0; i < job->n && !us_cancelled(job->cancel); i++)
+        job->fn(job->arg, i, 0);
     us_fp_leave();
 }
 
@@ -38,7 +38,7 @@ int us_parallel(us_context *ctx, const us_cancel *cancel, us_task_fn fn, void *a
         if (code)
             return us_fail(UNETSTAR_EUSER, "the caller's runner returned %d", code);
     } else if (!ctx->pool || n <= 1 || us_pool_run(ctx->pool, &job)) {
-        us_job_run_share(&job, 0, 1);
+        run_alone(&job);
     }
     return us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "canceled") : 0;
 }

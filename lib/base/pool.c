@@ -11,6 +11,12 @@
 /* Turns of a waiting loop before a thread goes to sleep: some tens of microseconds, about what a wake-up costs. */
 #define SPIN_TURNS 4000
 
+/* A worker's run of tasks; a cache line of its own, since the others look at it only when they have finished theirs. */
+struct share {
+    int64_t next; /* atomic */
+    char rest[56];
+};
+
 struct worker {
     us_pool *pool;
     pthread_t thread;
@@ -25,6 +31,7 @@ struct us_pool {
     int running;    /* atomic: workers that have not finished it */
     int quit;
     struct us_job job;
+    struct share *shares; /* n_threads */
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     struct worker workers[1]; /* n_threads - 1 */
@@ -51,6 +58,28 @@ static void wait_for_job(us_pool *pool, unsigned seen) {
     pthread_mutex_unlock(&pool->lock);
 }
 
+static int64_t share_start(const us_pool *pool, int worker) {
+    return pool->job.n * worker / pool->n_threads;
+}
+
+/* First a worker's own tasks, then what is left of the others'. */
+static void run_tasks(us_pool *pool, int worker) {
+    const struct us_job *job = &pool->job;
+    int k;
+    us_fp_enter();
+    for (k = 0; k < pool->n_threads; k++) {
+        const int owner = (worker + k) % pool->n_threads;
+        const int64_t end = share_start(pool, owner + 1);
+        while (!us_cancelled(job->cancel)) {
+            const int64_t i = __atomic_fetch_add(&pool->shares[owner].next, 1, __ATOMIC_RELAXED);
+            if (i >= end)
+                break;
+            job->fn(job->arg, i, worker);
+        }
+    }
+    us_fp_leave();
+}
+
 static void *worker_main(void *argument) {
     struct worker *self = (struct worker *)argument;
     us_pool *pool = self->pool;
@@ -60,7 +89,7 @@ static void *worker_main(void *argument) {
         seen++;
         if (pool->quit)
             return NULL;
-        us_job_run_share(&pool->job, self->index, pool->n_threads);
+        run_tasks(pool, self->index);
         if (__atomic_sub_fetch(&pool->running, 1, __ATOMIC_ACQ_REL) == 0) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->done);
@@ -77,7 +106,8 @@ static void post_job(us_pool *pool) {
 }
 
 int us_pool_create(us_pool **out, us_context *ctx, int n_threads) {
-    size_t size = sizeof(us_pool) + sizeof(struct worker) * (size_t)(n_threads - 1);
+    const size_t head = (sizeof(us_pool) + sizeof(struct worker) * (size_t)(n_threads - 1) + 63) / 64 * 64;
+    const size_t size = head + sizeof(struct share) * (size_t)n_threads;
     us_pool *pool = (us_pool *)us_alloc_zero(ctx, size);
     pthread_attr_t attributes;
     int i;
@@ -85,6 +115,7 @@ int us_pool_create(us_pool **out, us_context *ctx, int n_threads) {
     if (!pool)
         return UNETSTAR_ENOMEM;
     pool->n_threads = n_threads;
+    pool->shares = (struct share *)((char *)pool + head);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->done, NULL);
@@ -129,13 +160,15 @@ void us_pool_destroy(us_context *ctx, us_pool *pool) {
 }
 
 int us_pool_run(us_pool *pool, const struct us_job *job) {
-    int turn;
+    int turn, i;
     if (__atomic_exchange_n(&pool->busy, 1, __ATOMIC_ACQUIRE))
         return 1;
     pool->job = *job;
+    for (i = 0; i < pool->n_threads; i++)
+        pool->shares[i].next = share_start(pool, i); /* published by post_job */
     __atomic_store_n(&pool->running, pool->n_threads - 1, __ATOMIC_RELEASE);
     post_job(pool);
-    us_job_run_share(&pool->job, 0, pool->n_threads);
+    run_tasks(pool, 0);
     for (turn = 0; turn < SPIN_TURNS && __atomic_load_n(&pool->running, __ATOMIC_ACQUIRE); turn++)
         pause_cpu();
     if (__atomic_load_n(&pool->running, __ATOMIC_ACQUIRE)) {

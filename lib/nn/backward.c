@@ -303,12 +303,23 @@ static int backward_input(us_training *t, const struct us_params *params, int un
 
 /* ---- The pass ---- */
 
+/* Everything but the weights of convolutions, which are overwritten and are nearly all there is. */
+static void clear_gradients(const struct us_net *net, float *gradients) {
+    size_t at = 0;
+    int u;
+    for (u = 0; u < net->n_units; u++) {
+        memset(gradients + at, 0, (net->units[u].weights - at) * sizeof *gradients);
+        at = net->units[u].weights + net->units[u].weights_size;
+    }
+    memset(gradients + at, 0, (net->n_params - at) * sizeof *gradients);
+}
+
 int us_training_backward(us_training *t, const struct us_params *params, float *gradients) {
     int u, i, code;
     if (t->state < 2)
         return us_fail(UNETSTAR_ESTATE, "the backward pass needs a loss first");
     memset(t->started, 0, sizeof t->started);
-    memset(gradients, 0, t->net->n_params * sizeof *gradients);
+    clear_gradients(t->net, gradients);
     if (t->full_logits)
         downsample_logit_gradient(t);
     us_mark(t->ctx, "head", -1);

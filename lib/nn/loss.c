@@ -75,7 +75,7 @@ static void log_softmax(const struct us_loss_map *m, int classes, const float *z
     for (c = 1; c < classes; c++)
         most = logits[c] > most ? logits[c] : most;
     for (c = 0; c < classes; c++) {
-        p[c] = us_exp(logits[c] - most);
+        p[c] = logits[c] == most ? 1 : us_exp(logits[c] - most);
         sum += p[c];
     }
     most += us_log(sum);

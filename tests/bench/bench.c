@@ -168,7 +168,8 @@ int main(int argc, char **argv) {
     }
     layers_init(&bench.layers, &bench.options);
     whole_init(&bench.whole, &bench.options);
-    code = find_machine(&bench, &problem);
+    code = json_check(bench.options.json, &problem);
+    code = code ? code : find_machine(&bench, &problem);
     code = code ? code : measure(&bench, &problem);
     code = code ? code : write_json(&bench, &problem);
     layers_free(&bench.layers);

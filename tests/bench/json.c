@@ -19,6 +19,18 @@ int json_open(struct json *json, const char *path, struct problem *problem) {
     return 0;
 }
 
+int json_check(const char *path, struct problem *problem) {
+    struct json json;
+    int code = json_open(&json, path, problem);
+    if (!code && path) {
+        fclose(json.file);
+        remove(json.temporary);
+    }
+    free(json.path);
+    free(json.temporary);
+    return code;
+}
+
 int json_close(struct json *json, struct problem *problem) {
     int failed = 0;
     if (!json->file)

@@ -13,6 +13,8 @@ struct json {
     int depth, empty;
 };
 
+/* Whether the file could be written, before the work is done; path NULL: yes. */
+int json_check(const char *path, struct problem *problem);
 /* path NULL: every call below does nothing. */
 int json_open(struct json *json, const char *path, struct problem *problem);
 int json_close(struct json *json, struct problem *problem);

@@ -21,7 +21,7 @@ void probe_peak(struct probe *probe, struct team *team, const char *isa);
 /* All of it. */
 void probe_run(struct probe *probe, struct team *team, const char *isa);
 void probe_print(const struct probe *probe, const char *when);
-/* What differs between the two by more than a tenth. */
+/* What differs between the two by more than it does by chance: peak a tenth, memory a quarter, core to core a half. */
 void probe_compare(const struct probe *before, const struct probe *after);
 void probe_json(const struct probe *probe, const char *key, struct json *json);
 

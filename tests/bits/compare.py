@@ -73,9 +73,11 @@ def plan(levels, emulated, release):
     cases = [(network, precision) for network in NETWORKS for precision in PRECISIONS]
     for level in levels:
         slow = level == 'reference'
-        if release:
-            if not slow and not emulated:
-                yield level, [1, 2, 3] if level == levels[-1] else [2], 10, cases
+        if release and not emulated:
+            if level == 'reference+fma':
+                yield level, [2], 3, cases
+            elif not slow:
+                yield level, [1, 2, 3], 10, cases
         elif not emulated:
             yield level, [3] if slow else [1, 2, 3], 2 if slow else 10, cases
         elif level == levels[-1]:
