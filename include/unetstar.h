@@ -655,7 +655,7 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_load(unetstar_trainer *trainer,
  * forward: x (n, in_channels, patch_height, patch_width), n <= batch_size; updates running statistics.
  * logits: (n, classes, patch_height, patch_width) of the last forward.
  * loss: labels, mask (or NULL) (n, patch_height, patch_width), against the last forward; with deep supervision the weighted sum.
- * backward: fills the gradient arena from the last loss.
+ * backward: fills the gradient arena from the last loss, and uses up what the forward pass has kept: the next is a forward.
  * gradients: the arena, `count` contiguous floats in the library's own order; yours to read and change until the next forward.
  * step: clips, calls the hook, updates the weights at the given learning rate (negative: the schedule's). Thread C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_forward(unetstar_trainer *trainer, int64_t n, const float *x);

@@ -285,9 +285,7 @@ static int backward_input(us_training *t, const struct us_params *params, int un
     }
     s.t = t;
     s.in = &u->in;
-    s.dx = t->pass.z[unit];
-    s.dx.blocks = u->in_blocks;
-    s.dx.data = t->input_grad;
+    s.dx = t->input_grads[unit];
     code = backward_data(t, params, unit, &s.dx);
     if (code)
         return code;
@@ -316,7 +314,7 @@ static void clear_gradients(const struct us_net *net, float *gradients) {
 
 int us_training_backward(us_training *t, const struct us_params *params, float *gradients) {
     int u, i, code;
-    if (t->state < 2)
+    if (t->state != 2)
         return us_fail(UNETSTAR_ESTATE, "the backward pass needs a loss first");
     memset(t->started, 0, sizeof t->started);
     clear_gradients(t->net, gradients);
@@ -337,6 +335,6 @@ int us_training_backward(us_training *t, const struct us_params *params, float *
         if (!code)
             code = backward_input(t, params, u);
     }
-    t->state = 1;
+    t->state = 3;
     return code;
 }

@@ -9,12 +9,16 @@ static size_t map_bytes(const struct us_map *m) {
     return us_map_floats(m) * sizeof(float);
 }
 
-/* Time of a unit in the backward pass; head 0 is at time 0. */
-static int backward_time(const struct us_net *net, int unit) {
-    return net->n_units - unit;
+/* Units run forward at times 0, 1, ...; then the heads; then backward in reverse order. */
+static int heads_time(const struct us_net *net) {
+    return net->n_units;
 }
 
-/* When gradients of a unit are first written, and last read. */
+static int backward_time(const struct us_net *net, int unit) {
+    return 2 * net->n_units - unit;
+}
+
+/* From when its first reader (or the head) writes a unit's gradient until its own turn has passed. */
 static struct us_interval gradient_life(const struct us_training *t, int unit) {
     const struct us_net *net = t->net;
     struct us_interval life;
@@ -24,22 +28,42 @@ static struct us_interval gradient_life(const struct us_training *t, int unit) {
         if (net->units[i].in.kind != US_IN_IMAGE && (net->units[i].in.main == unit || net->units[i].in.skip == unit))
             life.first = US_MIN(life.first, backward_time(net, i));
     if (net->heads[0].unit == unit)
-        life.first = 0;
+        life.first = heads_time(net);
     life.size = map_bytes(&t->pass.z[unit]);
     life.offset = 0;
     return life;
 }
 
-static void place_gradients(us_training *t, struct us_arena *arena) {
-    struct us_interval lives[US_MAX_UNITS];
+static struct us_map input_gradient(const struct us_training *t, int unit) {
+    struct us_map dx = t->pass.z[unit];
+    const enum us_input_kind kind = t->net->units[unit].in.kind;
+    dx.blocks = kind == US_IN_POOL || kind == US_IN_FUSE ? t->net->units[unit].in_blocks : 0;
+    return dx;
+}
+
+/* Maps, their gradients, and the gradients of inputs that are no map: places are used again when what was there is dead, so the
+ * gradients of the first units, the largest, lie where the maps of the last ones were. */
+static void place_maps(us_training *t, struct us_arena *arena) {
+    const int n = t->net->n_units;
+    struct us_interval lives[3 * US_MAX_UNITS];
     char *base;
     int u;
-    for (u = 0; u < t->net->n_units; u++)
-        lives[u] = gradient_life(t, u);
-    base = (char *)us_arena_take(arena, us_plan_intervals(lives, t->net->n_units));
-    for (u = 0; u < t->net->n_units; u++) {
+    for (u = 0; u < n; u++) {
+        struct us_interval *z = &lives[3 * u], *grad = &lives[3 * u + 1], *dx = &lives[3 * u + 2];
+        *grad = gradient_life(t, u);
+        *z = *dx = *grad;
+        z->first = u;
+        z->last = backward_time(t->net, u);
+        dx->first = dx->last = backward_time(t->net, u);
+        t->input_grads[u] = input_gradient(t, u);
+        dx->size = map_bytes(&t->input_grads[u]);
+    }
+    base = (char *)us_arena_take(arena, us_plan_intervals(lives, 3 * n));
+    for (u = 0; u < n; u++) {
         t->grads[u] = t->pass.z[u];
-        t->grads[u].data = base ? (float *)(base + lives[u].offset) : NULL;
+        t->pass.z[u].data = base ? (float *)(base + lives[3 * u].offset) : NULL;
+        t->grads[u].data = base ? (float *)(base + lives[3 * u + 1].offset) : NULL;
+        t->input_grads[u].data = base ? (float *)(base + lives[3 * u + 2].offset) : NULL;
     }
 }
 
@@ -93,14 +117,11 @@ static size_t stored_weights(const struct us_conv_job *job) {
 
 /* Buffers that the backward pass uses for one unit after the other. */
 static void place_shared(us_training *t, struct us_arena *arena) {
-    size_t input = 0, flipped = 0, transformed = 0, partials = 0, constants = 0, sums = 0;
+    size_t flipped = 0, transformed = 0, partials = 0, constants = 0, sums = 0;
     double *shared_sums;
     int u;
     for (u = 0; u < t->net->n_units; u++) {
         const struct us_unit *unit = &t->net->units[u];
-        const struct us_map *z = &t->pass.z[u];
-        if (unit->in.kind == US_IN_POOL || unit->in.kind == US_IN_FUSE)
-            input = US_MAX(input, (size_t)t->batch * (size_t)unit->in_blocks * (size_t)z->h * (size_t)z->w * US_LANES);
         if (!t->pass.tile[u]) /* the direct and the transposed convolution */
             flipped = US_MAX(flipped, unit->weights_size);
         if (unit->kind == US_UNIT_CONV3) {
@@ -118,7 +139,6 @@ static void place_shared(us_training *t, struct us_arena *arena) {
         constants = US_MAX(constants, us_norm_constants(unit->norm == UNETSTAR_NORM_BATCH, t->batch, unit->out_blocks));
         sums = US_MAX(sums, us_norm_sums(t->batch, unit->out_blocks));
     }
-    t->input_grad = (float *)us_arena_take(arena, input * sizeof(float));
     t->flipped = (float *)us_arena_take(arena, flipped * sizeof(float));
     t->transformed = (float *)us_arena_take(arena, transformed * sizeof(float));
     t->partials = (float *)us_arena_take(arena, partials * sizeof(float));
@@ -131,11 +151,9 @@ static void place_shared(us_training *t, struct us_arena *arena) {
 static void place_all(us_training *t, struct us_arena *arena) {
     int u;
     t->pass.image.data = (float *)us_arena_take(arena, map_bytes(&t->pass.image));
-    for (u = 0; u < t->net->n_units; u++) {
-        t->pass.z[u].data = (float *)us_arena_take(arena, map_bytes(&t->pass.z[u]));
+    for (u = 0; u < t->net->n_units; u++)
         place_norm(t, arena, u);
-    }
-    place_gradients(t, arena);
+    place_maps(t, arena);
     place_heads(t, arena);
     place_shared(t, arena);
     t->pass.scratch.each = us_pass_scratch(&t->pass, 1);
@@ -188,7 +206,7 @@ static void set_batch(us_training *t, int n) {
     int u;
     t->pass.n = t->pass.image.n = n;
     for (u = 0; u < t->net->n_units; u++)
-        t->pass.z[u].n = t->grads[u].n = n;
+        t->pass.z[u].n = t->grads[u].n = t->input_grads[u].n = n;
 }
 
 int us_training_transform(us_training *t, int unit, const float *weights, int flip, const float **transformed) {
@@ -295,6 +313,9 @@ int us_training_loss(us_training *t, const struct us_loss *loss, double supervis
     int i;
     if (t->state < 1)
         return us_fail(UNETSTAR_ESTATE, "the loss needs a forward pass first");
+    if (t->state == 3)
+        return us_fail(UNETSTAR_ESTATE, "a backward pass has used up the maps of the last forward pass; "
+                                        "the loss needs a new one");
     *value = 0;
     us_mark(t->ctx, "loss", -1);
     for (i = 0; i <= aux; i++) {

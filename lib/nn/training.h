@@ -14,15 +14,15 @@ struct us_training {
     size_t bytes;
 
     struct us_norm norms[US_MAX_UNITS];
-    struct us_map grads[US_MAX_UNITS];   /* gradient at a unit's value, then at its z; planned to overlap in time */
+    struct us_map grads[US_MAX_UNITS];   /* gradient at a unit's value, then at its z */
+    struct us_map input_grads[US_MAX_UNITS]; /* gradient of a unit's input, where that is not a unit's own map */
     int started[US_MAX_UNITS];           /* something has been written to it in this backward pass */
     float *logits[US_MAX_HEADS], *dlogits[US_MAX_HEADS]; /* at the head's resolution */
     float *full_logits, *full_dlogits;   /* of head 0 after bilinear upsampling; NULL otherwise */
-    float *input_grad;                   /* gradient of a unit's input, where it is not a unit's own map */
     float *flipped, *transformed, *partials, *constants, *head_rows;
     void *loss_rows;
 
-    int state; /* 0: nothing, 1: forward done, 2: loss done */
+    int state; /* 0: nothing, 1: forward done, 2: loss done, 3: backward done, the maps are overwritten */
 };
 
 /* The transformed weights of a unit for this pass (flip: for backward-data), or NULL where none are stored. */
