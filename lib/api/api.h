@@ -97,7 +97,8 @@ int us_field_parse(const struct us_field *field, void *object, const char *text)
 
 /* ---- Files (model_write.c, model_read.c) ---- */
 
-/* What goes into a weights file: tensors in PyTorch's layout and metadata, built in one block of memory. */
+/* What goes into a weights file: tensors, turned into PyTorch's layout as they are written, and metadata. The parameters given
+ * to it must stay as they are until then. */
 struct us_bundle {
     us_context *ctx;
     struct us_st_tensor *tensors;

@@ -1,4 +1,5 @@
-/* model_write.c - exported: saving models; and the bundle of tensors and metadata that weights and checkpoints are made of. */
+/* model_write.c - exported: saving models; and the bundle of tensors and metadata that weights and checkpoints are made of. The
+ * tensors stay where they are until they are written. */
 #include "api/api.h"
 
 #include <stdio.h>
@@ -81,12 +82,49 @@ int us_bundle_fields(struct us_bundle *b, const char *prefix, const struct us_fi
     return code;
 }
 
-static int add_tensor(struct us_bundle *b, const char *prefix, const struct us_weight *w, const void *data, size_t bytes) {
+/* Where a tensor's values are. */
+struct origin {
+    const struct us_net *net;
+    const struct us_weight *weight;
+    const float *arena;
+    const int64_t *batches;
+};
+
+/* Files are little-endian. */
+static void to_file_order(unsigned char *bytes, size_t count, size_t size) {
+    const uint16_t probe = 1;
+    size_t i, k;
+    for (i = 0; i < count && !*(const unsigned char *)&probe; i++, bytes += size)
+        for (k = 0; k < size / 2; k++) {
+            const unsigned char other = bytes[k];
+            bytes[k] = bytes[size - 1 - k];
+            bytes[size - 1 - k] = other;
+        }
+}
+
+static void fill_tensor(const void *arg, void *bytes) {
+    const struct origin *o = (const struct origin *)arg;
+    if (o->weight->kind == US_WEIGHT_COUNTER) {
+        memcpy(bytes, &o->batches[o->weight->owner], 8);
+        to_file_order((unsigned char *)bytes, 1, 8);
+    } else {
+        us_weight_get(o->net, o->weight, o->arena, (float *)bytes);
+        to_file_order((unsigned char *)bytes, us_weight_count(o->weight), 4);
+    }
+}
+
+static int add_tensor(struct us_bundle *b, const char *prefix, const struct us_net *net, const struct us_weight *w,
+                      const struct us_params *params) {
     void *array = b->tensors;
+    struct origin *origin = (struct origin *)keep(b, sizeof *origin);
     struct us_st_tensor *t;
     int d;
-    if (grow(b->ctx, &array, b->n_tensors, &b->tensor_capacity, sizeof *b->tensors))
+    if (!origin || grow(b->ctx, &array, b->n_tensors, &b->tensor_capacity, sizeof *b->tensors))
         return UNETSTAR_ENOMEM;
+    origin->net = net;
+    origin->weight = w;
+    origin->arena = w->in_buffers ? params->buffers : params->arena;
+    origin->batches = params->batches;
     b->tensors = (struct us_st_tensor *)array;
     t = &b->tensors[b->n_tensors];
     memset(t, 0, sizeof *t);
@@ -97,49 +135,22 @@ static int add_tensor(struct us_bundle *b, const char *prefix, const struct us_w
     t->ndim = w->ndim;
     for (d = 0; d < w->ndim; d++)
         t->shape[d] = w->shape[d];
-    t->data = data;
-    t->bytes = bytes;
+    t->fill = fill_tensor;
+    t->fill_arg = origin;
+    t->bytes = us_weight_count(w) * (w->kind == US_WEIGHT_COUNTER ? 8 : 4);
     b->n_tensors++;
     return 0;
-}
-
-/* Files are little-endian. */
-static void store(unsigned char *to, const void *values, size_t count, size_t size) {
-    const unsigned char *from = (const unsigned char *)values;
-    const uint16_t probe = 1;
-    size_t i, k;
-    if (*(const unsigned char *)&probe) {
-        memcpy(to, values, count * size);
-        return;
-    }
-    for (i = 0; i < count; i++)
-        for (k = 0; k < size; k++)
-            to[i * size + k] = from[i * size + size - 1 - k];
 }
 
 int us_bundle_params(struct us_bundle *b, const char *prefix, const struct us_net *net, const struct us_params *params) {
     int i, code = 0;
     for (i = 0; i < net->n_weights && !code; i++) {
         const struct us_weight *w = &net->weights[i];
-        const size_t count = us_weight_count(w), size = w->kind == US_WEIGHT_COUNTER ? 8 : 4;
-        const float *arena = w->in_buffers ? params->buffers : params->arena;
-        void *data;
-        if (w->kind == US_WEIGHT_COUNTER ? !params->batches : !arena)
-            continue; /* moments have no buffers */
-        data = keep(b, count * size);
-        if (!data)
-            return UNETSTAR_ENOMEM;
-        if (w->kind == US_WEIGHT_COUNTER) {
-            store((unsigned char *)data, &params->batches[w->owner], 1, 8);
-        } else {
-            float *plain = (float *)us_alloc(b->ctx, count * sizeof(float));
-            if (!plain)
-                return UNETSTAR_ENOMEM;
-            us_weight_get(net, w, arena, plain);
-            store((unsigned char *)data, plain, count, 4);
-            us_free(b->ctx, plain);
-        }
-        code = add_tensor(b, prefix, w, data, count * size);
+        const void *values = w->in_buffers ? params->buffers : params->arena;
+        if (w->kind == US_WEIGHT_COUNTER)
+            values = params->batches;
+        if (values) /* moments have no buffers */
+            code = add_tensor(b, prefix, net, w, params);
     }
     return code;
 }

@@ -33,6 +33,9 @@ struct us_st_tensor {
     int64_t shape[UNETSTAR_MAX_DIMS];
     const void *data; /* little-endian; a reader's data may be unaligned: copy it with memcpy */
     size_t bytes;
+    /* For a writer, instead of data: makes the bytes when it is their turn, so that a file never exists whole in memory. */
+    void (*fill)(const void *arg, void *bytes);
+    const void *fill_arg;
 };
 struct us_st_meta {
     const char *key, *value;

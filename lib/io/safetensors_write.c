@@ -85,7 +85,7 @@ static int check_tensor(const struct us_st_tensor *t) {
         return refuse(t->name, "it must have 0 to 8 dimensions");
     if (us_size_shape(&bytes, t->shape, t->ndim, element) || bytes != t->bytes)
         return refuse(t->name, "its bytes do not match its shape");
-    if (t->bytes && !t->data)
+    if (t->bytes && !t->data && !t->fill)
         return refuse(t->name, "it has no data");
     return 0;
 }
@@ -230,15 +230,36 @@ static int emit_header(us_context *ctx, const struct plan *p, unetstar_write_fn 
     return error;
 }
 
-static int emit_all(us_context *ctx, struct plan *p, unetstar_write_fn write, void *user) {
+/* buffer: for the largest tensor that has no data of its own. */
+static int emit_tensors(const struct plan *p, void *buffer, unetstar_write_fn write, void *user) {
     size_t i;
+    int error = 0;
+    for (i = 0; i < p->n_tensors && !error; i++) {
+        const struct us_st_tensor *t = p->tensors[i];
+        if (!t->data && t->bytes)
+            t->fill(t->fill_arg, buffer);
+        error = emit(write, user, t->data ? t->data : buffer, t->bytes);
+    }
+    return error;
+}
+
+static int emit_all(us_context *ctx, struct plan *p, unetstar_write_fn write, void *user) {
+    void *buffer = NULL;
+    size_t most = 0, i;
     int error = check_tensors(p);
+    for (i = 0; i < p->n_tensors && !error; i++)
+        most = p->tensors[i]->data ? most : US_MAX(most, p->tensors[i]->bytes);
+    if (most && !error) {
+        buffer = us_alloc(ctx, most);
+        error = buffer ? 0 : UNETSTAR_ENOMEM;
+    }
     if (!error)
         error = check_meta(p);
     if (!error)
         error = emit_header(ctx, p, write, user);
-    for (i = 0; i < p->n_tensors && !error; i++)
-        error = emit(write, user, p->tensors[i]->data, p->tensors[i]->bytes);
+    if (!error)
+        error = emit_tensors(p, buffer, write, user);
+    us_free(ctx, buffer);
     return error;
 }
 
