@@ -50,7 +50,6 @@ static void place(struct plan *plan, us_context *ctx, const struct us_net *net, 
     memset(plan, 0, sizeof *plan);
     us_pass_shapes(&plan->pass, ctx, net, 1, height, width);
     us_pass_algorithms(&plan->pass, 0, exact);
-    plan->pass.image.data = (float *)us_arena_take(arena, us_map_floats(&plan->pass.image) * sizeof(float));
     for (u = 0; u < net->n_units; u++) {
         lives[u].first = u;
         lives[u].last = us_net_last_reader(net, u);
@@ -157,7 +156,7 @@ int us_evaluate(us_context *ctx, const struct us_net *net, const struct us_folde
     arena.base = (char *)memory;
     arena.size = SIZE_MAX;
     place(&plan, ctx, net, exact, height, width, &arena);
-    us_map_pack(&plan.pass.image, x, 1, net->options.in_channels, (int)height, (int)width);
+    plan.pass.image = x;
     code = run_units(&plan, folded, watch);
     if (!code)
         code = us_head_forward(&plan.pass, &net->heads[0], folded->head_weights, folded->head_bias, plan.logits);

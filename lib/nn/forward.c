@@ -148,9 +148,14 @@ static void place_shared(us_training *t, struct us_arena *arena) {
         t->norms[u].sums = shared_sums;
 }
 
+static size_t image_floats(const us_training *t, int n) {
+    return (size_t)n * (size_t)t->net->options.in_channels * (size_t)t->height * (size_t)t->width;
+}
+
 static void place_all(us_training *t, struct us_arena *arena) {
     int u;
-    t->pass.image.data = (float *)us_arena_take(arena, map_bytes(&t->pass.image));
+    t->image = (float *)us_arena_take(arena, image_floats(t, t->batch) * sizeof(float));
+    t->pass.image = t->image;
     for (u = 0; u < t->net->n_units; u++)
         place_norm(t, arena, u);
     place_maps(t, arena);
@@ -204,7 +209,7 @@ size_t us_training_bytes(const us_training *training) {
 
 static void set_batch(us_training *t, int n) {
     int u;
-    t->pass.n = t->pass.image.n = n;
+    t->pass.n = n;
     for (u = 0; u < t->net->n_units; u++)
         t->pass.z[u].n = t->grads[u].n = t->input_grads[u].n = n;
 }
@@ -264,8 +269,8 @@ int us_training_forward(us_training *t, struct us_params *params, int n, const f
     set_batch(t, n);
     t->pass.dropout_seed = seed;
     t->pass.dropout_stream = stream;
-    us_mark(t->ctx, "pack", -1);
-    us_map_pack(&t->pass.image, x, n, t->net->options.in_channels, t->height, t->width);
+    us_mark(t->ctx, "copy input", -1);
+    memcpy(t->image, x, image_floats(t, n) * sizeof *x); /* the backward pass needs it again */
     for (u = 0; u < t->net->n_units && !code; u++)
         code = forward_unit(t, params, u);
     us_mark(t->ctx, "head", -1);

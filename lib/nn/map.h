@@ -153,7 +153,8 @@ struct us_pass {
     const struct us_net *net;
     int n;    /* images */
     int h, w; /* padded size of the input */
-    struct us_map image;
+    const float *image;         /* (n, in_channels, image_h, image_w); zeros below and to the right of it */
+    int image_h, image_w;
     struct us_map z[US_MAX_UNITS];
     const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
     size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
@@ -186,8 +187,9 @@ int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, 
 void us_pass_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_job *job);
 /* Scratch a worker needs for any unit's forward (and in training backward) pass. */
 size_t us_pass_scratch(const struct us_pass *pass, int training);
-/* Sizes of every map, and the algorithms: in training by the size of the maps, in evaluation by level. exact: direct only. */
+/* Sizes of every map for images of h x w. */
 void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w);
+/* The algorithms: in training by the size of the maps, in evaluation by level. exact: direct only. */
 void us_pass_algorithms(struct us_pass *pass, int training, int exact);
 /* The algorithm of a unit's convolution in evaluation: 0, or the tile of Winograd. */
 int us_evaluation_tile(const struct us_net *net, int unit);

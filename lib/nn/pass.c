@@ -11,10 +11,8 @@ void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *
     pass->n = n;
     pass->h = (int)us_net_padded(net, h);
     pass->w = (int)us_net_padded(net, w);
-    pass->image.n = n;
-    pass->image.blocks = US_BLOCKS(net->options.in_channels);
-    pass->image.h = pass->h;
-    pass->image.w = pass->w;
+    pass->image_h = (int)h;
+    pass->image_w = (int)w;
     for (u = 0; u < net->n_units; u++) {
         struct us_map *z = &pass->z[u];
         z->n = n;

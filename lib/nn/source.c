@@ -115,13 +115,27 @@ static void fused_row(const struct us_pass *pass, const struct us_input *in, int
         pass->ctx->kern.mul(dst, dst, skip, (size_t)(x1 - x0));
 }
 
+/* Planes become pixels here, so that the image never exists with its 16 lanes. */
+static void image_row(const struct us_pass *pass, int n, int b, int y, int x0, int x1, float *dst) {
+    const int channels = pass->net->options.in_channels, live = US_MIN(channels - b * US_LANES, US_LANES);
+    const int end = y < pass->image_h ? US_MIN(x1, pass->image_w) : x0;
+    int c, x;
+    memset(dst, 0, row_floats(x1 - x0) * sizeof *dst);
+    for (c = 0; c < live; c++) {
+        const size_t plane = (size_t)n * (size_t)channels + (size_t)(b * US_LANES + c);
+        const float *row = pass->image + (plane * (size_t)pass->image_h + (size_t)y) * (size_t)pass->image_w;
+        for (x = x0; x < end; x++)
+            dst[(x - x0) * US_LANES + c] = row[x];
+    }
+}
+
 void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp) {
     const struct us_input_source *s = (const struct us_input_source *)source;
     const struct us_pass *pass = s->pass;
     const struct us_input *in = &pass->net->units[s->unit].in;
     switch (in->kind) {
     case US_IN_IMAGE:
-        us_plain_row(&pass->image, n, b, y, x0, x1, dst, tmp);
+        image_row(pass, n, b, y, x0, x1, dst);
         break;
     case US_IN_UNIT:
         copied_value_row(pass, in->main, n, b, y, x0, x1, dst);

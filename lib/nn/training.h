@@ -19,6 +19,7 @@ struct us_training {
     int started[US_MAX_UNITS];           /* something has been written to it in this backward pass */
     float *logits[US_MAX_HEADS], *dlogits[US_MAX_HEADS]; /* at the head's resolution */
     float *full_logits, *full_dlogits;   /* of head 0 after bilinear upsampling; NULL otherwise */
+    float *image; /* the batch */
     float *flipped, *transformed, *partials, *constants, *head_rows;
     void *loss_rows;
 
