@@ -36,70 +36,6 @@ static US_INLINE void multiply_tile(const struct us_wino_multiply *p, const floa
     }
 }
 
-typedef void multiply_fn(const struct us_wino_multiply *p, const float *v, const float *u, float *m);
-
-/* clang-format off */
-#define X(px, cols) \
-    static US_NOINLINE void multiply_##px##x##cols(const struct us_wino_multiply *p, const float *v, const float *u, \
-                                                   float *m) \
-    { \
-        multiply_tile(p, v, u, m, px, cols); \
-    }
-PRODUCT_TILES(X)
-#undef X
-
-static const struct multiply_shape {
-    int px, cols;
-    multiply_fn *fn;
-} multiply_shapes[] = {
-#define X(px, cols) { px, cols, multiply_##px##x##cols },
-    PRODUCT_TILES(X)
-#undef X
-};
-/* clang-format on */
-
-static multiply_fn *multiply_find(int px, int cols) {
-    size_t i = 0;
-
-    while (multiply_shapes[i].px != px || multiply_shapes[i].cols != cols) /* the table has every px up to TILE_PX */
-        i++;
-    return multiply_shapes[i].fn;
-}
-
-/* The tiles are cut as evenly as the pixels of a direct convolution are, and for the same reason. */
-static void multiply_blocks(const struct us_wino_multiply *p, int o, const int cols) {
-    const int pieces = (p->tiles + TILE_PX - 1) / TILE_PX;
-    const int px = p->tiles / pieces, wider = p->tiles % pieces;
-    multiply_fn *const narrow_tile = multiply_find(px, cols);
-    multiply_fn *const wide_tile = wider ? multiply_find(px + 1, cols) : narrow_tile;
-
-    for (int xi = 0; xi < p->taps; xi++) {
-        const float *v = p->v + (size_t)xi * p->v_xi;
-        const float *u = p->u + (size_t)xi * p->u_xi + (size_t)o * p->u_out;
-        float *m = p->m + (size_t)xi * p->m_xi + (size_t)o * p->m_out;
-        int t = 0;
-
-        for (int i = 0; i < pieces; i++) {
-            if (i < wider) {
-                wide_tile(p, v + t * LANES, u, m + t * LANES);
-                t += px + 1;
-            } else {
-                narrow_tile(p, v + t * LANES, u, m + t * LANES);
-                t += px;
-            }
-        }
-    }
-}
-
-static void wino_multiply(const struct us_wino_multiply *p) {
-    int o = 0;
-
-    for (; o + TILE_BLOCKS <= p->out_blocks; o += TILE_BLOCKS)
-        multiply_blocks(p, o, TILE_COLS);
-    for (; o < p->out_blocks; o++)
-        multiply_blocks(p, o, NV);
-}
-
 /* ---- du = v^T d: nci input channels by `cols` vectors of output channels, a chain over the tiles ---- */
 
 static US_INLINE void accumulate_tile(const struct us_wino_accumulate *p, const float *v, const float *d, float *du,
@@ -143,56 +79,102 @@ static US_INLINE void accumulate_tile(const struct us_wino_accumulate *p, const 
     }
 }
 
+/* ---- one function for every shape ---- */
+
+typedef void multiply_fn(const struct us_wino_multiply *p, const float *v, const float *u, float *m);
 typedef void accumulate_fn(const struct us_wino_accumulate *p, const float *v, const float *d, float *du);
 
 /* clang-format off */
-#define X(nci, cols) \
-    static US_NOINLINE void accumulate_##nci##x##cols(const struct us_wino_accumulate *p, const float *v, \
-                                                      const float *d, float *du) \
+#define X(rows, cols) \
+    static US_NOINLINE void multiply_##rows##x##cols(const struct us_wino_multiply *p, const float *v, const float *u, \
+                                                     float *m) \
     { \
-        accumulate_tile(p, v, d, du, nci, cols); \
+        multiply_tile(p, v, u, m, rows, cols); \
+    } \
+    static US_NOINLINE void accumulate_##rows##x##cols(const struct us_wino_accumulate *p, const float *v, \
+                                                       const float *d, float *du) \
+    { \
+        accumulate_tile(p, v, d, du, rows, cols); \
     }
 PRODUCT_TILES(X)
 #undef X
 
-static const struct accumulate_shape {
-    int nci, cols;
-    accumulate_fn *fn;
-} accumulate_shapes[] = {
-#define X(nci, cols) { nci, cols, accumulate_##nci##x##cols },
+static const struct product_shape {
+    int rows, cols;
+    multiply_fn *multiply;
+    accumulate_fn *accumulate;
+} product_shapes[] = {
+#define X(rows, cols) { rows, cols, multiply_##rows##x##cols, accumulate_##rows##x##cols },
     PRODUCT_TILES(X)
 #undef X
 };
 /* clang-format on */
 
-static accumulate_fn *accumulate_find(int nci, int cols) {
-    size_t i = 0;
+static const struct product_shape *product_find(int rows, int cols) {
+    const struct product_shape *s = product_shapes;
 
-    while (accumulate_shapes[i].nci != nci || accumulate_shapes[i].cols != cols)
-        i++;
-    return accumulate_shapes[i].fn;
+    while (s->rows != rows || s->cols != cols) /* the table has every number of rows up to TILE_PX */
+        s++;
+    return s;
+}
+
+/* n rows in pieces as even as those of a direct convolution, and for the same reason: the first `wider` have one row more. */
+struct product_pieces {
+    int count, wider;
+    const struct product_shape *wide, *narrow;
+};
+
+static struct product_pieces product_cut(int n, int cols) {
+    struct product_pieces c;
+
+    c.count = (n + TILE_PX - 1) / TILE_PX;
+    c.wider = n % c.count;
+    c.narrow = product_find(n / c.count, cols);
+    c.wide = c.wider ? product_find(n / c.count + 1, cols) : c.narrow;
+    return c;
+}
+
+static void multiply_blocks(const struct us_wino_multiply *p, int o, const int cols) {
+    const struct product_pieces c = product_cut(p->tiles, cols);
+
+    for (int xi = 0; xi < p->taps; xi++) {
+        const float *v = p->v + (size_t)xi * p->v_xi;
+        const float *u = p->u + (size_t)xi * p->u_xi + (size_t)o * p->u_out;
+        float *m = p->m + (size_t)xi * p->m_xi + (size_t)o * p->m_out;
+
+        for (int i = 0; i < c.count; i++) {
+            const struct product_shape *s = i < c.wider ? c.wide : c.narrow;
+
+            s->multiply(p, v, u, m);
+            v += s->rows * LANES;
+            m += s->rows * LANES;
+        }
+    }
+}
+
+static void wino_multiply(const struct us_wino_multiply *p) {
+    int o = 0;
+
+    for (; o + TILE_BLOCKS <= p->out_blocks; o += TILE_BLOCKS)
+        multiply_blocks(p, o, TILE_COLS);
+    for (; o < p->out_blocks; o++)
+        multiply_blocks(p, o, NV);
 }
 
 static void accumulate_blocks(const struct us_wino_accumulate *p, int o, const int cols) {
-    const int pieces = (p->channels + TILE_PX - 1) / TILE_PX;
-    const int nci = p->channels / pieces, wider = p->channels % pieces;
-    accumulate_fn *const narrow_tile = accumulate_find(nci, cols);
-    accumulate_fn *const wide_tile = wider ? accumulate_find(nci + 1, cols) : narrow_tile;
+    const struct product_pieces c = product_cut(p->channels, cols);
 
     for (int xi = 0; xi < p->taps; xi++) {
         const float *v = p->v + (size_t)xi * p->v_xi;
         const float *d = p->d + (size_t)xi * p->d_xi + (size_t)o * p->d_out;
         float *du = p->du + (size_t)xi * p->du_xi + (size_t)o * p->du_out;
-        int ci = 0;
 
-        for (int i = 0; i < pieces; i++) {
-            if (i < wider) {
-                wide_tile(p, v + ci, d, du + ci * LANES);
-                ci += nci + 1;
-            } else {
-                narrow_tile(p, v + ci, d, du + ci * LANES);
-                ci += nci;
-            }
+        for (int i = 0; i < c.count; i++) {
+            const struct product_shape *s = i < c.wider ? c.wide : c.narrow;
+
+            s->accumulate(p, v, d, du);
+            v += s->rows;
+            du += s->rows * LANES;
         }
     }
 }
