@@ -478,8 +478,8 @@ typedef struct unetstar_model unetstar_model;
 enum { UNETSTAR_FUSION_SUM = 0, UNETSTAR_FUSION_STAR = 1, UNETSTAR_FUSION_CONCAT = 2 };
 enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP = 2, UNETSTAR_NORM_NONE = 3 };
 /* FAST uses Winograd's F(6x6, 3x3), F(4x4, 3x3) and F(2x2, 3x3) (Lavin, Gray 2016) for 3x3 convolutions, which round more (up
- * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more exact of
- * its own setting and the model's. INT8 is not supported in this version (ENOTSUPPORTED). */
+ * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more
+ * exact of its own setting and the model's. INT8 is not supported in this version (ENOTSUPPORTED). */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
 /* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is two 3x3
