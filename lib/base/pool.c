@@ -26,9 +26,9 @@ struct worker {
 struct us_pool {
     int n_threads; /* with the calling thread */
     int n_started;
-    int busy;       /* atomic: a job is running */
+    int busy;            /* atomic: a job is running */
     unsigned generation; /* atomic: number of the present job */
-    int running;    /* atomic: workers that have not finished it */
+    int running;         /* atomic: workers that have not finished it */
     int quit;
     struct us_job job;
     struct share *shares; /* n_threads */

@@ -118,7 +118,8 @@ static const struct product_shape *product_find(int rows, int cols) {
     return s;
 }
 
-/* n rows in pieces as even as those of a direct convolution, and for the same reason: the first `wider` have one row more. */
+/* n rows in pieces as even as those of a direct convolution, and for the same reason: the first `wider` have one row
+ * more. */
 struct product_pieces {
     int count, wider;
     const struct product_shape *wide, *narrow;

@@ -1,10 +1,10 @@
 /*
  * algorithm.c - which algorithm computes a 3x3 convolution: direct, or Winograd F(m x m, 3x3).
  *
- * Of an m x m tile Winograd computes (m + 2)^2 products where the direct sum has 9 m^2: 1.78 an output for m = 6, 2.25 for 4, 4
- * for 2. Its rounding error grows with m (docs/performance.md has it for every layer). The choice is part of the result, so it
- * depends on nothing but what the design allows: in training on the size of the map, in evaluation on the level, because there
- * an image may have any size and may be streamed.
+ * Of an m x m tile Winograd computes (m + 2)^2 products where the direct sum has 9 m^2: 1.78 an output for m = 6, 2.25
+ * for 4, 4 for 2. Its rounding error grows with m (docs/performance.md has it for every layer). The choice is part of
+ * the result, so it depends on nothing but what the design allows: in training on the size of the map, in evaluation on
+ * the level, because there an image may have any size and may be streamed.
  */
 #include "nn/map.h"
 
@@ -27,8 +27,8 @@ static int has_choice(const struct us_unit *u) {
     return u->kind == US_UNIT_CONV3 && u->in.kind != US_IN_IMAGE;
 }
 
-/* A session keeps its transformed weights, (m + 2)^2 / 9 times their size, and most weights are in the deep layers, where most
- * of the time is not: smaller tiles there halve the memory for some percent of the time. */
+/* A session keeps its transformed weights, (m + 2)^2 / 9 times their size, and most weights are in the deep layers,
+ * where most of the time is not: smaller tiles there halve the memory for some percent of the time. */
 int us_evaluation_tile(const struct us_net *net, int unit) {
     if (net->options.precision == UNETSTAR_PRECISION_EXACT || !has_choice(&net->units[unit]))
         return 0;

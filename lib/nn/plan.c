@@ -1,7 +1,7 @@
 /* plan.c - places for buffers that live at different times: greedy by size, first gap that fits. */
 #include "nn/nn.h"
 
-#define MAX_INTERVALS 128
+#define MAX_INTERVALS (3 * US_MAX_UNITS) /* training: a map, its gradient, the gradient of its input */
 
 static int overlap(const struct us_interval *a, const struct us_interval *b) {
     return a->first <= b->last && b->first <= a->last;

@@ -14,12 +14,12 @@ struct us_training {
     size_t bytes;
 
     struct us_norm norms[US_MAX_UNITS];
-    struct us_map grads[US_MAX_UNITS];   /* gradient at a unit's value, then at its z */
+    struct us_map grads[US_MAX_UNITS];       /* gradient at a unit's value, then at its z */
     struct us_map input_grads[US_MAX_UNITS]; /* gradient of a unit's input, where that is not a unit's own map */
-    int started[US_MAX_UNITS];           /* something has been written to it in this backward pass */
+    int started[US_MAX_UNITS];               /* something has been written to it in this backward pass */
     float *logits[US_MAX_HEADS], *dlogits[US_MAX_HEADS]; /* at the head's resolution */
-    float *full_logits, *full_dlogits;   /* of head 0 after bilinear upsampling; NULL otherwise */
-    float *image; /* the batch */
+    float *full_logits, *full_dlogits;                   /* of head 0 after bilinear upsampling; NULL otherwise */
+    float *image;                                        /* the batch */
     float *flipped, *transformed, *partials, *constants, *head_rows;
     void *loss_rows;
 

@@ -1,14 +1,15 @@
 /*
  * wino.c - 3x3 convolution over whole maps by Winograd's F(m x m, 3x3) (Lavin, Gray 2016): forward and backward-data.
  *
- * Tiles of m x m outputs are anchored at row 0, column 0; a tile that reaches past the map is computed whole on zeros and
- * cropped. A task takes a block of tiles: strips, each a row of tiles or a part of one. Their inputs are transformed into V,
- * multiplied tap by tap with the transformed weights U into M, and transformed back into the map. V, M and what is read of U
- * stay in the L2 cache. Every product is one chain over the input channels of one tile, so how tiles are cut into blocks has no
- * influence on the result.
+ * Tiles of m x m outputs are anchored at row 0, column 0; a tile that reaches past the map is computed whole on zeros
+ * and cropped. A task takes a block of tiles: strips, each a row of tiles or a part of one. Their inputs are
+ * transformed into V, multiplied tap by tap with the transformed weights U into M, and transformed back into the map.
+ * V, M and what is read of U stay in the L2 cache. Every product is one chain over the input channels of one tile, so
+ * how tiles are cut into blocks has no influence on the result.
  *
- * In the deep layers a batch has few tiles and the weights are what is large: there all tiles are one block, the tasks share
- * the output channels, each with a V of its own, and U is made on the way, a few input blocks at a time, and never stored whole.
+ * In the deep layers a batch has few tiles and the weights are what is large: there all tiles are one block, the tasks
+ * share the output channels, each with a V of its own, and U is made on the way, a few input blocks at a time, and
+ * never stored whole.
  */
 #include "nn/map.h"
 
@@ -17,9 +18,10 @@
 #define SIDE(m) ((m) + 2)
 #define TAPS(m) (SIDE(m) * SIDE(m))
 #define TAP (US_LANES * US_LANES)
-#define FEW_TILES 64  /* a batch with no more tiles is one block */
-#define SEGMENT 5     /* tiles of a row whose inputs are fetched together: about 16 KB, so that they stay in the L1 cache */
-#define U_BLOCKS 4    /* input blocks of weights transformed at once where they are not stored */
+#define FEW_TILES 64 /* a batch with no more tiles is one block */
+#define SEGMENT 5  /* tiles of a row whose inputs are fetched together: about 16 KB, so that they stay in the L1 cache \
+                    */
+#define U_BLOCKS 4 /* input blocks of weights transformed at once where they are not stored */
 
 /* ---- Transformed weights: [group of outputs][xi][output of the group][input block][ci 16][co 16] ---- */
 
@@ -59,7 +61,8 @@ static void transform_task(void *arg, int64_t index, int worker) {
     const struct us_conv_job *job = t->job;
     const int o = (int)index, group = job->ctx->kern.wino_group;
     const size_t stride = xi_stride(group, job->in_blocks);
-    float *u = t->u + (size_t)(o / group) * (size_t)TAPS(job->tile) * stride + (size_t)(o % group) * (size_t)job->in_blocks * TAP;
+    float *u = t->u + (size_t)(o / group) * (size_t)TAPS(job->tile) * stride +
+               (size_t)(o % group) * (size_t)job->in_blocks * TAP;
     int b;
     (void)worker;
     for (b = 0; b < job->in_blocks; b++)
@@ -240,8 +243,8 @@ static void output_strip(const struct us_conv_job *job, const struct strip *s, i
     const float *bias = job->bias ? job->bias + (size_t)o * US_LANES : NULL;
     int t, x = s->tx * m;
     for (t = 0; t < s->count; t++, x += m, mm += US_LANES)
-        job->ctx->kern.wino_output(m, us_map_row(&job->out, s->n, o, y) + (size_t)x * US_LANES, (size_t)job->w * US_LANES, rows,
-                                   US_MIN(m, job->w - x), mm, m_xi, bias);
+        job->ctx->kern.wino_output(m, us_map_row(&job->out, s->n, o, y) + (size_t)x * US_LANES,
+                                   (size_t)job->w * US_LANES, rows, US_MIN(m, job->w - x), mm, m_xi, bias);
 }
 
 struct forward {
@@ -264,8 +267,8 @@ static void forward_task(void *arg, int64_t index, int worker) {
     for (i = first; i < last; i++) {
         const struct strip s = find_strip(t, i);
         for (b = 0; b < job->in_blocks; b++)
-            us_wino_input_strip(job, s.n, b, s.ty, s.tx, s.count, w.v + (size_t)b * w.v_in + (size_t)tiles * US_LANES, w.v_xi,
-                                w.slab, w.tmp);
+            us_wino_input_strip(job, s.n, b, s.ty, s.tx, s.count, w.v + (size_t)b * w.v_in + (size_t)tiles * US_LANES,
+                                w.v_xi, w.slab, w.tmp);
         tiles += s.count;
     }
     for (o = o0; o < o1; o += group) {

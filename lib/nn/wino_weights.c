@@ -1,10 +1,11 @@
 /*
- * wino_weights.c - backward-weights of the 3x3 convolution by Winograd: dW = G^T ( sum over tiles of (B^T x B) (A dy A^T) ) G.
+ * wino_weights.c - backward-weights of the 3x3 convolution by Winograd: dW = G^T ( sum over tiles of (B^T x B) (A dy
+ * A^T) ) G.
  *
- * A partial is some whole rows of tiles of the batch, about PARTIAL_TILES tiles (partials.c adds the partials). Its inputs (V)
- * and gradients (D) are transformed a chunk of tiles at a time, their products summed tap by tap into dU, one chain in the order
- * of the tiles, and at the end dU is transformed back to 3x3. dU exists for some input blocks at a time only: its size, not that
- * of the weights, is what has to fit the cache.
+ * A partial is some whole rows of tiles of the batch, about PARTIAL_TILES tiles (partials.c adds the partials). Its
+ * inputs (V) and gradients (D) are transformed a chunk of tiles at a time, their products summed tap by tap into dU,
+ * one chain in the order of the tiles, and at the end dU is transformed back to 3x3. dU exists for some input blocks at
+ * a time only: its size, not that of the weights, is what has to fit the cache.
  */
 #include "nn/map.h"
 
@@ -76,7 +77,8 @@ static void place(struct workspace *s, const struct wino *w, char *base) {
     s->bytes = arena.used;
 }
 
-static void transform_gradient(const struct us_conv_job *job, const struct wino *w, int row, int o, float *d, size_t d_xi) {
+static void transform_gradient(const struct us_conv_job *job, const struct wino *w, int row, int o, float *d,
+                               size_t d_xi) {
     const int m = job->tile, n = row / w->down, y = row % w->down * m;
     const float *dy = us_map_row(&job->dout, n, o, y);
     int tx;
@@ -86,14 +88,15 @@ static void transform_gradient(const struct us_conv_job *job, const struct wino 
 }
 
 /* V of `inputs` blocks from b on, and D where it is wanted, of rows of tiles [first, last). */
-static void transform(const struct wino *w, const struct workspace *s, int first, int last, int b, int inputs, int gradients) {
+static void transform(const struct wino *w, const struct workspace *s, int first, int last, int b, int inputs,
+                      int gradients) {
     const struct us_conv_job *job = w->job;
     int row, i, o;
     for (row = first; row < last; row++) {
         const size_t at = (size_t)(row - first) * (size_t)w->across * US_LANES;
         for (i = 0; i < inputs; i++)
-            us_wino_input_strip(job, row / w->down, b + i, row % w->down, 0, w->across, s->v + (size_t)i * s->v_in + at, s->v_xi,
-                                s->slab, s->tmp);
+            us_wino_input_strip(job, row / w->down, b + i, row % w->down, 0, w->across, s->v + (size_t)i * s->v_in + at,
+                                s->v_xi, s->slab, s->tmp);
         for (o = 0; o < job->out_blocks && gradients; o++)
             transform_gradient(job, w, row, o, s->d + (size_t)o * s->d_out + at, s->d_xi);
     }
@@ -135,7 +138,8 @@ static void transform_back(const struct us_conv_job *job, const struct workspace
 static void compute(const void *user, int partial, const struct us_partial_range *range, float *dw, char *scratch) {
     const struct wino *w = (const struct wino *)user;
     const struct us_conv_job *job = w->job;
-    const int first = partial * w->rows, last = US_MIN(first + w->rows, job->n * w->down), blocks = range->b1 - range->b0;
+    const int first = partial * w->rows, last = US_MIN(first + w->rows, job->n * w->down),
+              blocks = range->b1 - range->b0;
     struct workspace s;
     int b, i, o, row;
     place(&s, w, scratch);
@@ -148,7 +152,8 @@ static void compute(const void *user, int partial, const struct us_partial_range
         }
         for (i = 0; i < inputs; i++)
             for (o = 0; o < job->out_blocks; o++)
-                transform_back(job, &s, i, b, o, dw + ((size_t)o * (size_t)blocks + (size_t)(b + i - range->b0)) * 9 * TAP);
+                transform_back(job, &s, i, b, o,
+                               dw + ((size_t)o * (size_t)blocks + (size_t)(b + i - range->b0)) * 9 * TAP);
     }
 }
 

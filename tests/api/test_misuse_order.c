@@ -53,6 +53,8 @@ static void test_order_of_steps(void **state) {
     labels[3] = 1;
     OK(unetstar_trainer_loss(t.trainer, labels, NULL, &loss));
     OK(unetstar_trainer_backward(t.trainer));
+    FAILS_NAMING(UNETSTAR_ESTATE, "used up", unetstar_trainer_loss(t.trainer, labels, NULL, &loss));
+    FAILS(UNETSTAR_ESTATE, unetstar_trainer_backward(t.trainer)); /* gradients lie where its maps were */
     OK(unetstar_trainer_gradients(t.trainer, &gradients, &count));
     assert_true(count >= unetstar_model_parameter_count(t.model) / 2);
     FAILS(UNETSTAR_EINVAL, unetstar_trainer_step(t.trainer, NAN));
