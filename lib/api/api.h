@@ -40,14 +40,14 @@ struct unetstar_model {
     struct us_meta_pair *meta;
     int64_t n_meta, meta_capacity;
     int lock;                 /* of what follows */
-    struct us_folded *folded; /* of generation `folded_at`, shared by the sessions made since */
+    struct us_folded *folded[2]; /* by precision, of generation `folded_at`, shared by the sessions made since */
     int64_t generation, folded_at;
 };
 int us_model_new(unetstar_model **out, us_context *ctx, const struct us_net_options *options);
 unetstar_model *us_model_ref(unetstar_model *model);
 void us_model_unref(unetstar_model *model);
 void us_model_touch(unetstar_model *model); /* the weights have changed */
-int us_model_folded(unetstar_model *model, struct us_folded **out);
+int us_model_folded(unetstar_model *model, int precision, struct us_folded **out);
 int us_model_put_meta(unetstar_model *model, const char *key, const char *value);
 
 struct unetstar_optimizer {

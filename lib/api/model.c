@@ -115,13 +115,21 @@ unetstar_model *us_model_ref(unetstar_model *model) {
     return model;
 }
 
+static void drop_folded(unetstar_model *model) {
+    int i;
+    for (i = 0; i < US_COUNT(model->folded); i++) {
+        us_folded_unref(model->folded[i]);
+        model->folded[i] = NULL;
+    }
+}
+
 void us_model_unref(unetstar_model *model) {
     us_context *ctx;
     int64_t i;
     if (!model || us_atomic_add(&model->refs, -1) > 0)
         return;
     ctx = model->ctx;
-    us_folded_unref(model->folded);
+    drop_folded(model);
     us_params_destroy(ctx, &model->params);
     us_net_destroy(ctx, model->net);
     for (i = 0; i < model->n_meta; i++) {
@@ -167,16 +175,16 @@ void us_model_touch(unetstar_model *model) {
     us_unlock(&model->lock);
 }
 
-int us_model_folded(unetstar_model *model, struct us_folded **out) {
+int us_model_folded(unetstar_model *model, int precision, struct us_folded **out) {
+    const int kind = US_MAX(precision, model->net->options.precision);
     int code = 0;
     us_lock(&model->lock);
-    if (!model->folded || model->folded_at != model->generation) {
-        us_folded_unref(model->folded);
-        model->folded = NULL;
-        code = us_folded_create(&model->folded, model->ctx, model->net, &model->params);
-        model->folded_at = model->generation;
-    }
-    *out = code ? NULL : us_folded_ref(model->folded);
+    if (model->folded_at != model->generation)
+        drop_folded(model);
+    model->folded_at = model->generation;
+    if (!model->folded[kind])
+        code = us_folded_create(&model->folded[kind], model->ctx, model->net, &model->params, kind);
+    *out = code ? NULL : us_folded_ref(model->folded[kind]);
     us_unlock(&model->lock);
     return code;
 }

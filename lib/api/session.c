@@ -33,7 +33,7 @@ static int take_models(unetstar_session *s, const unetstar_model *const *models,
     for (i = 0; i < n && !code; i++) {
         /* A session caches folded weights in the model and counts itself in: neither is a change that a caller sees. */
         unetstar_model *model = (unetstar_model *)(uintptr_t)models[i];
-        code = us_model_folded(model, &s->folded[i]);
+        code = us_model_folded(model, options->precision, &s->folded[i]);
         if (code)
             break;
         s->models[i] = us_model_ref(model);

@@ -29,18 +29,19 @@ static int has_choice(const struct us_unit *u) {
 
 /* A session keeps its transformed weights, (m + 2)^2 / 9 times their size, and most weights are in the deep layers,
  * where most of the time is not: smaller tiles there halve the memory for some percent of the time. */
-int us_evaluation_tile(const struct us_net *net, int unit) {
-    if (net->options.precision == UNETSTAR_PRECISION_EXACT || !has_choice(&net->units[unit]))
+int us_evaluation_tile(const struct us_net *net, int unit, int precision) {
+    if (precision == UNETSTAR_PRECISION_EXACT || net->options.precision == UNETSTAR_PRECISION_EXACT || !has_choice(&net->units[unit]))
         return 0;
     return net->units[unit].shift <= 2 ? 6 : net->units[unit].shift == 3 ? 4 : 2;
 }
 
-void us_pass_algorithms(struct us_pass *pass, int training, int exact) {
+void us_pass_algorithms(struct us_pass *pass, int training, int precision) {
     int i;
     for (i = 0; i < pass->net->n_units; i++) {
-        if (exact || pass->net->options.precision == UNETSTAR_PRECISION_EXACT || !has_choice(&pass->net->units[i]))
-            pass->tile[i] = 0;
+        const int direct = pass->net->options.precision == UNETSTAR_PRECISION_EXACT || !has_choice(&pass->net->units[i]);
+        if (training)
+            pass->tile[i] = direct ? 0 : training_tile(pass->z[i].h, pass->z[i].w);
         else
-            pass->tile[i] = training ? training_tile(pass->z[i].h, pass->z[i].w) : us_evaluation_tile(pass->net, i);
+            pass->tile[i] = us_evaluation_tile(pass->net, i, precision);
     }
 }

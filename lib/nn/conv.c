@@ -1,7 +1,7 @@
 /*
  * conv.c - 3x3 convolution over whole maps: forward, and backward-data on flipped weights.
  *
- * A task is a band of output rows of one image. It first lets the source write the input rows it needs, with a border of
+ * A task is a band of output rows of one image, or a piece of one. It first lets the source write the input rows it needs, with a border of
  * zeros, into the worker's scratch, where they stay in the L2 cache, then calls the kernel once. How bands are cut has no
  * influence on the result: every output is one chain of its own.
  */
@@ -12,30 +12,48 @@
 #define TAP (US_LANES * US_LANES)
 #define BAND_BYTES ((size_t)256 << 10) /* input rows of a band: half of a small L2 cache */
 
+#define MIN_COLUMNS 48                 /* of a piece of a band that is cut for the sake of more tasks */
+
 struct bands {
-    int rows;   /* of a band */
-    int count;  /* bands of an image */
-    int splits; /* groups of output blocks, so that small maps feed many workers */
+    int rows;    /* of a band */
+    int count;   /* bands of an image */
+    int columns; /* of a piece of a band */
+    int pieces;  /* of a band */
+    int splits;  /* groups of output blocks, so that small maps feed many workers */
+    int tasks;
 };
 
 static size_t row_bytes(int w, int in_blocks) {
     return (size_t)in_blocks * (size_t)(w + 2) * US_LANES * sizeof(float);
 }
 
-static struct bands cut_bands(int workers, int n, int h, int w, int in_blocks, int out_blocks) {
+static int divide_up(int a, int b) {
+    return (a + b - 1) / b;
+}
+
+/* Bands are as wide as the map unless the rows to compute are few or very long, as they are where an image is streamed. */
+static struct bands cut_bands(const struct us_conv_job *job) {
+    const int workers = us_workers(job->ctx), n = job->n, h = job->y1 - job->y0;
     const int wanted = workers > 1 ? 4 * workers : 1; /* tasks, for an even share */
+    const int per_image = divide_up(wanted, n);
+    const size_t row = row_bytes(job->w, job->in_blocks), fit = BAND_BYTES / row;
     struct bands bands;
-    size_t fit = BAND_BYTES / row_bytes(w, in_blocks);
     int rows = fit > 4 ? (int)US_MIN(fit - 2, (size_t)h) : 2;
-    int per_image = (wanted + n - 1) / n;
-    rows = US_MIN(rows, US_MAX(2, (h + per_image - 1) / per_image));
+    rows = US_MIN(rows, US_MAX(2, divide_up(h, per_image)));
     rows = US_MIN(rows, h);
-    bands.count = (h + rows - 1) / rows;
-    bands.rows = (h + bands.count - 1) / bands.count;
-    bands.count = (h + bands.rows - 1) / bands.rows;
+    bands.count = divide_up(h, rows);
+    bands.rows = divide_up(h, bands.count);
+    bands.count = divide_up(h, bands.rows);
+    bands.pieces = (int)(((size_t)(bands.rows + 2) * row + BAND_BYTES - 1) / BAND_BYTES);
+    if (workers > 1 && n * bands.count * bands.pieces < 2 * workers)
+        bands.pieces = US_MAX(bands.pieces, US_MIN(divide_up(2 * workers, n * bands.count), job->w / MIN_COLUMNS));
+    bands.columns = divide_up(job->w, bands.pieces);
+    bands.pieces = divide_up(job->w, bands.columns);
+    bands.tasks = n * bands.count * bands.pieces;
     bands.splits = 1;
-    if (n * bands.count < 2 * workers && workers > 1)
-        bands.splits = US_MIN(out_blocks, (2 * workers + n * bands.count - 1) / (n * bands.count));
+    if (workers > 1 && bands.tasks < 2 * workers)
+        bands.splits = US_MIN(job->out_blocks, divide_up(2 * workers, bands.tasks));
+    bands.tasks *= bands.splits;
     return bands;
 }
 
@@ -48,9 +66,9 @@ size_t us_conv_scratch(const struct us_conv_job *job) {
     struct bands bands;
     if (job->tile)
         return us_wino_scratch(job);
-    bands = cut_bands(us_workers(job->ctx), job->n, job->h, job->w, job->in_blocks, job->out_blocks);
+    bands = cut_bands(job);
     return job->tmp_bytes + pointer_bytes(bands.rows, job->in_blocks, job->out_blocks) +
-           (size_t)(bands.rows + 2) * row_bytes(job->w, job->in_blocks);
+           (size_t)(bands.rows + 2) * row_bytes(bands.columns, job->in_blocks);
 }
 
 void us_fetch_row(const struct us_conv_job *job, int n, int b, int y, int x, int count, float *dst, float *tmp) {
@@ -78,12 +96,15 @@ struct forward {
 static void forward_task(void *arg, int64_t index, int worker) {
     const struct forward *f = (const struct forward *)arg;
     const struct us_conv_job *job = f->job;
-    const int split = (int)(index % f->bands.splits);
-    const int band = (int)(index / f->bands.splits % f->bands.count);
-    const int n = (int)(index / f->bands.splits / f->bands.count);
-    const int y0 = band * f->bands.rows, rows = US_MIN(f->bands.rows, job->h - y0);
-    const int o0 = job->out_blocks * split / f->bands.splits, o1 = job->out_blocks * (split + 1) / f->bands.splits;
-    const size_t row_floats = (size_t)(job->w + 2) * US_LANES;
+    const struct bands *bands = &f->bands;
+    const int split = (int)(index % bands->splits);
+    const int piece = (int)(index / bands->splits % bands->pieces);
+    const int band = (int)(index / bands->splits / bands->pieces % bands->count);
+    const int n = (int)(index / bands->splits / bands->pieces / bands->count);
+    const int y0 = job->y0 + band * bands->rows, rows = US_MIN(bands->rows, job->y1 - y0);
+    const int x0 = piece * bands->columns, columns = US_MIN(bands->columns, job->w - x0);
+    const int o0 = job->out_blocks * split / bands->splits, o1 = job->out_blocks * (split + 1) / bands->splits;
+    const size_t row_floats = (size_t)(columns + 2) * US_LANES;
     char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     float *tmp = (float *)scratch;
     const float **in = (const float **)(scratch + job->tmp_bytes);
@@ -96,17 +117,17 @@ static void forward_task(void *arg, int64_t index, int worker) {
     for (b = 0; b < job->in_blocks; b++)
         for (r = 0; r < rows + 2; r++, slab += row_floats) {
             in[b * (rows + 2) + r] = slab;
-            us_fetch_row(job, n, b, y0 - 1 + r, -1, job->w + 2, slab, tmp);
+            us_fetch_row(job, n, b, y0 - 1 + r, x0 - 1, columns + 2, slab, tmp);
         }
     for (o = o0; o < o1; o++)
         for (r = 0; r < rows; r++)
-            out[(o - o0) * rows + r] = us_map_row(&job->out, n, o, y0 + r);
+            out[(o - o0) * rows + r] = us_map_row(&job->out, n, o, y0 + r) + (size_t)x0 * US_LANES;
     c.in = in;
     c.out = out;
     c.weights = job->weights + (size_t)o0 * (size_t)job->in_blocks * 9 * US_LANES * US_LANES;
     c.bias = job->bias ? job->bias + (size_t)o0 * US_LANES : NULL;
     c.rows = rows;
-    c.width = job->w;
+    c.width = columns;
     c.in_blocks = job->in_blocks;
     c.out_blocks = o1 - o0;
     c.last_channels = job->last_channels;
@@ -121,8 +142,8 @@ int us_conv_forward(const struct us_conv_job *job) {
     if (job->tile)
         return us_wino_forward(job);
     f.job = job;
-    f.bands = cut_bands(us_workers(job->ctx), job->n, job->h, job->w, job->in_blocks, job->out_blocks);
-    return us_parallel(job->ctx, NULL, forward_task, &f, (int64_t)job->n * f.bands.count * f.bands.splits);
+    f.bands = cut_bands(job);
+    return us_parallel(job->ctx, NULL, forward_task, &f, f.bands.tasks);
 }
 
 /* ---- Flipped weights for backward-data ---- */

@@ -161,7 +161,7 @@ static void place_all(us_training *t, struct us_arena *arena) {
     place_maps(t, arena);
     place_heads(t, arena);
     place_shared(t, arena);
-    t->pass.scratch.each = us_pass_scratch(&t->pass, 1);
+    t->pass.scratch.each = us_pass_scratch(&t->pass, NULL, 1);
     t->pass.scratch.base = (char *)us_arena_take(arena, t->pass.scratch.each * (size_t)us_workers(t->ctx));
 }
 
@@ -242,7 +242,7 @@ static int forward_unit(us_training *t, struct us_params *params, int u) {
     int code = us_training_transform(t, u, weights, 0, &transformed);
     us_mark(t->ctx, "forward", u);
     if (!code)
-        code = us_unit_forward(&t->pass, u, weights, transformed, bias);
+        code = us_unit_forward(&t->pass, u, 0, t->pass.z[u].h, weights, transformed, bias);
     us_mark(t->ctx, "norm forward", u);
     if (code || unit->norm == UNETSTAR_NORM_NONE)
         return code;
@@ -276,7 +276,9 @@ int us_training_forward(us_training *t, struct us_params *params, int n, const f
     us_mark(t->ctx, "head", -1);
     for (i = 0; i < t->net->n_heads && !code; i++) {
         const struct us_head *head = &t->net->heads[i];
-        code = us_head_forward(&t->pass, head, params->arena + head->weights, params->arena + head->bias, t->logits[i]);
+        const int h = t->pass.z[head->unit].h;
+        code = us_head_forward(&t->pass, head, 0, h, params->arena + head->weights, params->arena + head->bias,
+                               t->logits[i], h);
     }
     if (code)
         return code;

@@ -163,7 +163,7 @@ static void describe_conv(const struct work *work, const struct us_map *in, cons
     job->row = us_plain_row;
     job->source = in;
     job->n = in->n;
-    job->h = in->h;
+    job->h = job->y1 = in->h;
     job->w = in->w;
     job->in_blocks = in->blocks;
     job->out_blocks = out->blocks;

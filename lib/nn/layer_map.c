@@ -42,6 +42,7 @@ int us_layer_map(us_context *ctx, struct us_map *m, int64_t n, int64_t c, int64_
     m->blocks = (int)US_BLOCKS(c);
     m->h = (int)h;
     m->w = (int)w;
+    m->rows = m->h;
     m->data = (float *)us_alloc(ctx, bytes);
     return m->data ? 0 : UNETSTAR_ENOMEM;
 }

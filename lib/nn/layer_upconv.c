@@ -88,7 +88,7 @@ static void fill_job(const struct work *work, struct us_conv_job *job) {
     job->row = us_plain_row;
     job->source = &work->x;
     job->n = work->x.n;
-    job->h = work->x.h;
+    job->h = job->y1 = work->x.h;
     job->w = work->x.w;
     job->in_blocks = work->x.blocks;
     job->out_blocks = work->y.blocks;

@@ -8,15 +8,22 @@
 
 /* ---- Maps ---- */
 
+/* A map, of which memory holds `rows` rows at a time: all of them (rows = h), or the last ones computed, row y at y % rows. */
 struct us_map {
-    float *data; /* [n][blocks][h][w][16] */
+    float *data; /* [n][blocks][rows][w][16] */
     int n, blocks, h, w;
+    int rows;
 };
 static inline size_t us_map_floats(const struct us_map *m) {
-    return (size_t)m->n * (size_t)m->blocks * (size_t)m->h * (size_t)m->w * US_LANES;
+    return (size_t)m->n * (size_t)m->blocks * (size_t)m->rows * (size_t)m->w * US_LANES;
 }
 static inline float *us_map_row(const struct us_map *m, int n, int b, int y) {
-    return m->data + ((((size_t)n * (size_t)m->blocks + (size_t)b) * (size_t)m->h + (size_t)y) * (size_t)m->w) * US_LANES;
+    const size_t at = (size_t)(y < m->rows ? y : y % m->rows);
+    return m->data + ((((size_t)n * (size_t)m->blocks + (size_t)b) * (size_t)m->rows + at) * (size_t)m->w) * US_LANES;
+}
+/* Whether rows y .. y + count - 1 lie one after the other in memory. */
+static inline int us_map_contiguous(const struct us_map *m, int y, int count) {
+    return y % m->rows + count <= m->rows;
 }
 /* From and to (n, c, h, w) planes of a smaller or equal size; what is not covered becomes 0. */
 void us_map_pack(const struct us_map *m, const float *x, int n, int c, int h, int w);
@@ -46,6 +53,8 @@ struct us_conv_job {
     const void *source;
     size_t tmp_bytes; /* scratch the row function wants */
     int n, h, w;
+    int y0, y1; /* forward and backward-data: the rows of the output to compute (transposed: of the input to use); y0 is a
+                   multiple of the tile, and y1 too unless it is h */
     int in_blocks, out_blocks, last_channels; /* of backward-data: exchanged */
     int tile; /* of 3x3: 0: direct; 2, 4, 6: Winograd F(tile x tile, 3x3) */
     struct us_scratch scratch;
@@ -155,6 +164,7 @@ struct us_pass {
     int h, w; /* padded size of the input */
     const float *image;         /* (n, in_channels, image_h, image_w); zeros below and to the right of it */
     int image_h, image_w;
+    int image_rows;             /* rows of a plane that memory holds: image_h, or fewer, row y at y % image_rows */
     struct us_map z[US_MAX_UNITS];
     const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
     size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
@@ -180,25 +190,30 @@ void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, i
 /* Scratch a row function of this network needs for maps up to w pixels wide. */
 size_t us_row_tmp_bytes(int w);
 
-/* Computes z of a unit from its input. */
-int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *transformed,
+/* Computes rows [y0, y1) of z of a unit from its input; y0 as in us_conv_job. */
+int us_unit_forward(const struct us_pass *pass, int unit, int y0, int y1, const float *weights, const float *transformed,
                     const float *bias);
 /* What a pass knows of a unit's convolution: input, sizes, algorithm, scratch; forward into z. */
 void us_pass_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_job *job);
-/* Scratch a worker needs for any unit's forward (and in training backward) pass. */
-size_t us_pass_scratch(const struct us_pass *pass, int training);
+/* Scratch a worker needs for any unit's forward (and in training backward) pass. rows: of every unit computed at once, at most;
+ * NULL: whole maps. */
+size_t us_pass_scratch(const struct us_pass *pass, const int *rows, int training);
 /* Sizes of every map for images of h x w. */
 void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w);
-/* The algorithms: in training by the size of the maps, in evaluation by level. exact: direct only. */
-void us_pass_algorithms(struct us_pass *pass, int training, int exact);
+/* The algorithms: in training by the size of the maps, in evaluation by level and precision. */
+void us_pass_algorithms(struct us_pass *pass, int training, int precision);
 /* The algorithm of a unit's convolution in evaluation: 0, or the tile of Winograd. */
-int us_evaluation_tile(const struct us_net *net, int unit);
-/* Logits of a head: planes (n, classes, h >> shift, w >> shift). */
-int us_head_forward(const struct us_pass *pass, const struct us_head *head, const float *weights, const float *bias,
-                    float *logits);
+int us_evaluation_tile(const struct us_net *net, int unit, int precision);
+/* Logits of rows [y0, y1) of a head's map: planes of `rows` rows (n, classes, rows, w >> shift), row y at y % rows. */
+int us_head_forward(const struct us_pass *pass, const struct us_head *head, int y0, int y1, const float *weights,
+                    const float *bias, float *logits, int rows);
 
 /* ---- Planes (resample.c): bilinear upsampling by 2 of (h, w) planes and its transpose ---- */
 
+/* Rows of the small plane that row y of the large one is made of: 3/4 of the near one, 1/4 of the far one. */
+int us_bilinear_near(int y);
+int us_bilinear_far(int y, int h);
+void us_row_bilinear(const float *near, const float *far, int w, float *y); /* 2 w values */
 void us_plane_bilinear(const float *x, int h, int w, float *y);
 void us_plane_bilinear_grad(const float *dy, int h, int w, float *dx);
 

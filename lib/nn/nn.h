@@ -129,17 +129,19 @@ void us_weight_get(const struct us_net *net, const struct us_weight *w, const fl
 void us_weight_set(const struct us_net *net, const struct us_weight *w, float *arena, const float *data);
 size_t us_weight_count(const struct us_weight *w);
 
-/* Weights with batch norm folded in, for evaluation. Immutable, shared by reference. */
+/* Weights with batch norm folded in, for evaluation. Immutable, shared by reference. A unit has its weights as its algorithm
+ * reads them: plain or transformed, not both. */
 struct us_folded {
     us_context *ctx;
     int refs;
-    float *arena, *transformed_arena;
+    float *arena;
     size_t bytes;
     const float *weights[US_MAX_UNITS], *transformed[US_MAX_UNITS], *bias[US_MAX_UNITS];
     const float *gamma[US_MAX_UNITS], *beta[US_MAX_UNITS];
     const float *head_weights, *head_bias;
 };
-int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params);
+int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params,
+                     int precision);
 struct us_folded *us_folded_ref(struct us_folded *folded);
 void us_folded_unref(struct us_folded *folded);
 
@@ -174,17 +176,43 @@ int us_training_loss(us_training *training, const struct us_loss *loss, double s
 /* Overwrites the gradient arena (n_params floats). */
 int us_training_backward(us_training *training, const struct us_params *params, float *gradients);
 
-/* ---- Evaluation pass (evaluate.c): batch norm folded, one image, the whole-image plan ---- */
+/* ---- Evaluation pass (evaluate.c): batch norm folded, one image, whole or by rows ---- */
 
-struct us_evaluation_size {
-    size_t maps, scratch;
+typedef struct us_evaluation us_evaluation;
+struct us_evaluation_shape {
+    const struct us_net *net;
+    int64_t height, width; /* of the image */
+    int precision;         /* UNETSTAR_PRECISION_*: the more exact of it and the net's own is taken */
+    int stream;            /* rings of rows instead of whole maps; not for instance and group norm */
 };
-void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_net *net, int exact,
-                           int64_t height, int64_t width);
-/* Runs on memory of maps + scratch bytes (64-byte aligned). x (c, height, width); probability (K, height, width), K = 1 for one
- * or two classes (the last class), else classes. exact: direct convolution only. */
-int us_evaluate(us_context *ctx, const struct us_net *net, const struct us_folded *folded, int exact, int64_t height,
-                int64_t width, const float *x, float *probability, void *memory, const struct us_watch *watch);
+struct us_evaluation_size {
+    size_t maps, scratch; /* bytes; with stream a function of the width alone */
+    int output_rows;      /* most rows of the output that come at once */
+};
+#define US_EVALUATION_FEED 8 /* streaming: most rows of the image that are added at once */
+void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_evaluation_shape *shape);
+/* Lives in `memory` (maps + scratch bytes, 64-byte aligned), allocates nothing and needs no end. */
+us_evaluation *us_evaluation_begin(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded,
+                                   void *memory);
+/* Where probabilities go: K planes `plane` floats apart, row y at y % rows; K = 1 for one or two classes (the last class), else
+ * classes. */
+void us_evaluation_output(us_evaluation *e, float *output, size_t plane, int rows);
+/* The whole image, x (c, height, width). */
+void us_evaluation_image(us_evaluation *e, const float *x);
+/* Streaming: where row y of a channel is to be written; then the number of rows that are there. At most US_EVALUATION_FEED are
+ * added, and only to a starved evaluation. */
+float *us_evaluation_row(us_evaluation *e, int channel, int64_t y);
+void us_evaluation_fed(us_evaluation *e, int64_t rows);
+/* Goes on by a turn of one stage. */
+struct us_evaluation_step {
+    int starved;    /* 1: nothing can be done without more rows, or all is done */
+    int stage;      /* unit, or n_units and above: head and output */
+    int64_t y0, y1; /* rows of the output that are new */
+};
+int us_evaluation_next(us_evaluation *e, struct us_evaluation_step *step);
+/* All of that for a whole image. */
+int us_evaluate(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded, const float *x,
+                float *probability, void *memory, const struct us_watch *watch);
 
 /* ---- Loss of a map of logits (loss.c) ---- */
 

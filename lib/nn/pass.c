@@ -13,12 +13,14 @@ void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *
     pass->w = (int)us_net_padded(net, w);
     pass->image_h = (int)h;
     pass->image_w = (int)w;
+    pass->image_rows = (int)h;
     for (u = 0; u < net->n_units; u++) {
         struct us_map *z = &pass->z[u];
         z->n = n;
         z->blocks = net->units[u].out_blocks;
         z->h = pass->h >> net->units[u].shift;
         z->w = pass->w >> net->units[u].shift;
+        z->rows = z->h;
     }
 }
 
@@ -32,6 +34,7 @@ void us_pass_job(const struct us_pass *pass, const struct us_input_source *sourc
     job->n = pass->n;
     job->h = pass->z[source->unit].h / larger;
     job->w = pass->z[source->unit].w / larger;
+    job->y1 = job->h;
     job->tmp_bytes = us_row_tmp_bytes(job->w);
     job->in_blocks = u->in_blocks;
     job->out_blocks = u->out_blocks;
@@ -41,7 +44,7 @@ void us_pass_job(const struct us_pass *pass, const struct us_input_source *sourc
     job->scratch = pass->scratch;
 }
 
-static size_t unit_scratch(const struct us_pass *pass, int unit, int training) {
+static size_t unit_scratch(const struct us_pass *pass, int unit, int rows, int training) {
     const struct us_unit *u = &pass->net->units[unit];
     struct us_input_source source;
     struct us_conv_job job;
@@ -52,6 +55,8 @@ static size_t unit_scratch(const struct us_pass *pass, int unit, int training) {
     if (u->kind == US_UNIT_UPCONV)
         return us_upconv_scratch(job.w, u->in_blocks, u->out_blocks, job.tmp_bytes);
     size = US_MAX(us_conv_scratch(&job), training ? us_conv_weights_scratch(&job) : 0);
+    for (job.y1 = 1; rows < job.h && job.y1 <= rows; job.y1++) /* fewer rows are cut in another way */
+        size = job.y1 == 1 ? us_conv_scratch(&job) : US_MAX(size, us_conv_scratch(&job));
     if (!training)
         return size;
     job.in_blocks = u->out_blocks; /* backward-data */
@@ -59,12 +64,13 @@ static size_t unit_scratch(const struct us_pass *pass, int unit, int training) {
     return US_MAX(size, us_conv_scratch(&job));
 }
 
-size_t us_pass_scratch(const struct us_pass *pass, int training) {
+size_t us_pass_scratch(const struct us_pass *pass, const int *rows, int training) {
     const struct us_net *net = pass->net;
-    size_t most = 8 * (size_t)pass->w * US_LANES * sizeof(float); /* rows of a fusion's backward pass */
+    /* rows of a fusion's backward pass; a row of logits */
+    size_t most = 8 * (size_t)pass->w * (training ? US_LANES : 1) * sizeof(float);
     int i;
     for (i = 0; i < net->n_units; i++)
-        most = US_MAX(most, unit_scratch(pass, i, training));
+        most = US_MAX(most, unit_scratch(pass, i, rows ? rows[i] : pass->z[i].h, training));
     for (i = 0; i < net->n_heads; i++) { /* a row of every block of a head's input */
         const struct us_map *z = &pass->z[net->heads[i].unit];
         const size_t row = (size_t)z->w * US_LANES * sizeof(float);
@@ -73,9 +79,10 @@ size_t us_pass_scratch(const struct us_pass *pass, int training) {
     return (most + 63) / 64 * 64;
 }
 
-int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, const float *transformed,
+int us_unit_forward(const struct us_pass *pass, int unit, int y0, int y1, const float *weights, const float *transformed,
                     const float *bias) {
     const struct us_unit *u = &pass->net->units[unit];
+    const int larger = u->kind == US_UNIT_UPCONV ? 2 : 1; /* the output is */
     struct us_input_source source;
     struct us_conv_job job;
     source.pass = pass;
@@ -84,6 +91,8 @@ int us_unit_forward(const struct us_pass *pass, int unit, const float *weights, 
     job.weights = weights;
     job.transformed = transformed;
     job.bias = bias;
+    job.y0 = y0 / larger;
+    job.y1 = y1 / larger;
     return u->kind == US_UNIT_UPCONV ? us_upconv_forward(&job) : us_conv_forward(&job);
 }
 
@@ -94,13 +103,15 @@ struct head_forward {
     const struct us_head *head;
     const float *weights, *bias;
     float *logits;
+    int y0, y1, rows;
 };
 
 static void head_task(void *arg, int64_t index, int worker) {
     const struct head_forward *f = (const struct head_forward *)arg;
     const struct us_pass *pass = f->pass;
     const struct us_map *z = &pass->z[f->head->unit];
-    const int n = (int)(index / z->h), y = (int)(index % z->h), classes = pass->net->options.classes;
+    const int count = f->y1 - f->y0, n = (int)(index / count), y = f->y0 + (int)(index % count);
+    const int classes = pass->net->options.classes;
     char *scratch = pass->scratch.base + (size_t)worker * pass->scratch.each;
     const float **in = (const float **)scratch;
     float *tmp = (float *)(scratch + ((size_t)z->blocks * sizeof *in + 63) / 64 * 64);
@@ -109,17 +120,21 @@ static void head_task(void *arg, int64_t index, int worker) {
     for (b = 0; b < z->blocks; b++, tmp += (size_t)z->w * US_LANES)
         in[b] = us_value_row(pass, f->head->unit, n, b, y, 0, z->w, tmp);
     for (c = 0; c < classes; c++)
-        out[c] = f->logits + (((size_t)n * (size_t)classes + (size_t)c) * (size_t)z->h + (size_t)y) * (size_t)z->w;
+        out[c] = f->logits + (((size_t)n * (size_t)classes + (size_t)c) * (size_t)f->rows + (size_t)(y % f->rows)) *
+                                 (size_t)z->w;
     pass->ctx->kern.head(out, in, f->weights, f->bias, z->blocks, classes, (size_t)z->w);
 }
 
-int us_head_forward(const struct us_pass *pass, const struct us_head *head, const float *weights, const float *bias,
-                    float *logits) {
+int us_head_forward(const struct us_pass *pass, const struct us_head *head, int y0, int y1, const float *weights,
+                    const float *bias, float *logits, int rows) {
     struct head_forward f;
     f.pass = pass;
     f.head = head;
     f.weights = weights;
     f.bias = bias;
     f.logits = logits;
-    return us_parallel(pass->ctx, NULL, head_task, &f, (int64_t)pass->n * pass->z[head->unit].h);
+    f.y0 = y0;
+    f.y1 = y1;
+    f.rows = rows;
+    return us_parallel(pass->ctx, NULL, head_task, &f, (int64_t)pass->n * (y1 - y0));
 }

@@ -123,7 +123,8 @@ static void image_row(const struct us_pass *pass, int n, int b, int y, int x0, i
     memset(dst, 0, row_floats(x1 - x0) * sizeof *dst);
     for (c = 0; c < live; c++) {
         const size_t plane = (size_t)n * (size_t)channels + (size_t)(b * US_LANES + c);
-        const float *row = pass->image + (plane * (size_t)pass->image_h + (size_t)y) * (size_t)pass->image_w;
+        const float *row =
+            pass->image + (plane * (size_t)pass->image_rows + (size_t)(y % pass->image_rows)) * (size_t)pass->image_w;
         for (x = x0; x < end; x++)
             dst[(x - x0) * US_LANES + c] = row[x];
     }

@@ -25,7 +25,7 @@ static float *large_row(const struct us_conv_job *job, int n, int o, int y, int 
 
 static void forward_task(void *arg, int64_t index, int worker) {
     const struct us_conv_job *job = (const struct us_conv_job *)arg;
-    const int n = (int)(index / job->h), y = (int)(index % job->h);
+    const int rows = job->y1 - job->y0, n = (int)(index / rows), y = job->y0 + (int)(index % rows);
     char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     const float **in = (const float **)(scratch + job->tmp_bytes);
     float **out = (float **)(in + job->in_blocks);
@@ -58,7 +58,7 @@ static void forward_task(void *arg, int64_t index, int worker) {
 }
 
 int us_upconv_forward(const struct us_conv_job *job) {
-    return us_parallel(job->ctx, NULL, forward_task, (void *)job, (int64_t)job->n * job->h);
+    return us_parallel(job->ctx, NULL, forward_task, (void *)job, (int64_t)job->n * (job->y1 - job->y0));
 }
 
 /* ---- Backward-data: the chain runs over the four places in order, then output channels ---- */

@@ -182,72 +182,100 @@ static void fold_batch_norm(const struct us_net *net, const struct us_unit *u, c
     }
 }
 
-/* Winograd's weights, transformed once for all sessions. */
-static int transform_weights(struct us_folded *f, us_context *ctx, const struct us_net *net) {
-    size_t total = 0;
-    int i, code = 0;
-    float *at;
-    for (i = 0; i < net->n_units; i++)
-        if (us_evaluation_tile(net, i))
-            total += us_wino_weights_floats(ctx, us_evaluation_tile(net, i), net->units[i].in_blocks, net->units[i].out_blocks);
-    if (!total)
+/* Floats of a unit's weights as its algorithm reads them. */
+static size_t packed_floats(const us_context *ctx, const struct us_net *net, int unit, int precision) {
+    const struct us_unit *u = &net->units[unit];
+    const int tile = us_evaluation_tile(net, unit, precision);
+    const size_t floats = tile ? us_wino_weights_floats(ctx, tile, u->in_blocks, u->out_blocks) : u->weights_size;
+    return (floats + US_LANES - 1) / US_LANES * US_LANES;
+}
+
+/* Folds unit i; a Winograd convolution's weights go through `plain` and are stored transformed only. */
+static int pack_unit(struct us_folded *f, const struct us_net *net, const struct us_params *params, int i, int precision,
+                     float *plain, float *packed, float *bias) {
+    const struct us_unit *u = &net->units[i];
+    const int tile = us_evaluation_tile(net, i, precision);
+    float *weights = tile ? plain : packed;
+    struct us_conv_job job;
+    memcpy(weights, params->arena + u->weights, u->weights_size * sizeof *weights);
+    if (u->norm == UNETSTAR_NORM_BATCH)
+        fold_batch_norm(net, u, params, weights, bias);
+    else
+        memcpy(bias, (u->bias_fixed ? params->buffers : params->arena) + u->bias, (size_t)u->c_out * sizeof(float));
+    f->bias[i] = bias;
+    f->weights[i] = tile ? NULL : packed;
+    f->transformed[i] = tile ? packed : NULL;
+    if (!tile)
         return 0;
-    at = f->transformed_arena = (float *)us_alloc(ctx, total * sizeof(float));
-    if (!at)
-        return UNETSTAR_ENOMEM;
-    f->bytes += total * sizeof(float);
+    memset(&job, 0, sizeof job);
+    job.ctx = f->ctx;
+    job.tile = tile;
+    job.in_blocks = u->in_blocks;
+    job.out_blocks = u->out_blocks;
+    job.weights = plain;
+    return us_wino_transform_weights(&job, packed);
+}
+
+/* What is small and stays as it is: the affine part of norms that are not folded, and the head. */
+static float *copy_vectors(struct us_folded *f, const struct us_net *net, const struct us_params *params, float *at) {
+    const struct us_head *head = &net->heads[0];
+    const size_t taps = (size_t)net->options.classes * (size_t)net->units[head->unit].out_blocks * US_LANES;
+    int i;
+    for (i = 0; i < net->n_units; i++) {
+        const struct us_unit *u = &net->units[i];
+        const size_t lanes = (size_t)u->out_blocks * US_LANES;
+        f->gamma[i] = at;
+        f->beta[i] = at + lanes;
+        if (u->norm != UNETSTAR_NORM_NONE) {
+            memcpy(at, params->arena + u->gamma, lanes * sizeof *at);
+            memcpy(at + lanes, params->arena + u->beta, lanes * sizeof *at);
+        }
+        at += 2 * lanes;
+    }
+    f->head_weights = at;
+    memcpy(at, params->arena + head->weights, taps * sizeof *at);
+    at += taps;
+    f->head_bias = at;
+    memcpy(at, params->arena + head->bias, (size_t)net->options.classes * sizeof *at);
+    return at + US_LANES;
+}
+
+static int pack(struct us_folded *f, const struct us_net *net, const struct us_params *params, int precision, float *plain) {
+    float *at = copy_vectors(f, net, params, f->arena);
+    int i, code = 0;
     for (i = 0; i < net->n_units && !code; i++) {
-        struct us_conv_job job;
-        if (!us_evaluation_tile(net, i))
-            continue;
-        memset(&job, 0, sizeof job);
-        job.ctx = ctx;
-        job.tile = us_evaluation_tile(net, i);
-        job.in_blocks = net->units[i].in_blocks;
-        job.out_blocks = net->units[i].out_blocks;
-        job.weights = f->weights[i];
-        f->transformed[i] = at;
-        code = us_wino_transform_weights(&job, at);
-        at += us_wino_weights_floats(ctx, job.tile, job.in_blocks, job.out_blocks);
+        float *bias = at;
+        at += (size_t)net->units[i].out_blocks * US_LANES;
+        code = pack_unit(f, net, params, i, precision, plain, at, bias);
+        at += packed_floats(f->ctx, net, i, precision);
     }
     return code;
 }
 
-int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params) {
+int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params,
+                     int precision) {
     struct us_folded *f = (struct us_folded *)us_alloc_zero(ctx, sizeof *f);
-    size_t biases = 0;
-    float *bias;
-    int i, code;
+    const struct us_head *head = &net->heads[0];
+    size_t floats, plain = 0;
+    float *scratch;
+    int i, code = UNETSTAR_ENOMEM;
     *out = NULL;
     if (!f)
         return UNETSTAR_ENOMEM;
-    for (i = 0; i < net->n_units; i++)
-        biases += (size_t)net->units[i].out_blocks * US_LANES;
-    f->bytes = (net->n_params + biases) * sizeof(float);
-    f->arena = (float *)us_alloc_zero(ctx, f->bytes);
-    if (!f->arena) {
-        us_free(ctx, f);
-        return UNETSTAR_ENOMEM;
-    }
-    memcpy(f->arena, params->arena, net->n_params * sizeof(float));
-    bias = f->arena + net->n_params;
+    floats = (size_t)net->options.classes * (size_t)net->units[head->unit].out_blocks * US_LANES + US_LANES;
     for (i = 0; i < net->n_units; i++) {
-        const struct us_unit *u = &net->units[i];
-        f->weights[i] = f->arena + u->weights;
-        f->bias[i] = bias;
-        f->gamma[i] = f->arena + u->gamma;
-        f->beta[i] = f->arena + u->beta;
-        if (u->norm == UNETSTAR_NORM_BATCH)
-            fold_batch_norm(net, u, params, f->arena + u->weights, bias);
-        else
-            memcpy(bias, (u->bias_fixed ? params->buffers : params->arena) + u->bias, (size_t)u->c_out * sizeof(float));
-        bias += (size_t)u->out_blocks * US_LANES;
+        floats += 3 * (size_t)net->units[i].out_blocks * US_LANES + packed_floats(ctx, net, i, precision);
+        if (us_evaluation_tile(net, i, precision))
+            plain = US_MAX(plain, net->units[i].weights_size);
     }
-    f->head_weights = f->arena + net->heads[0].weights;
-    f->head_bias = f->arena + net->heads[0].bias;
     f->ctx = us_context_ref(ctx);
     f->refs = 1;
-    code = transform_weights(f, ctx, net);
+    f->bytes = floats * sizeof(float);
+    f->arena = (float *)us_alloc_zero(ctx, f->bytes);
+    scratch = f->arena ? (float *)us_alloc(ctx, plain * sizeof(float)) : NULL;
+    if (scratch)
+        code = pack(f, net, params, precision, scratch);
+    us_free(ctx, scratch);
     if (code) {
         us_folded_unref(f);
         return code;
@@ -267,7 +295,6 @@ void us_folded_unref(struct us_folded *folded) {
         return;
     ctx = folded->ctx;
     us_free(ctx, folded->arena);
-    us_free(ctx, folded->transformed_arena);
     us_free(ctx, folded);
     us_context_unref(ctx);
 }

@@ -80,6 +80,7 @@ int us_wino_transform_weights(const struct us_conv_job *job, float *transformed)
 
 struct tiling {
     int across, down; /* tiles of an image */
+    int first;        /* row of tiles */
     int strip;        /* tiles of a strip */
     int strips;       /* strips of a row of tiles */
     int block;        /* strips of a task */
@@ -93,7 +94,8 @@ static struct tiling cut_tiles(const struct us_conv_job *job) {
     const int workers = us_workers(job->ctx), batch = job->ctx->kern.wino_batch;
     struct tiling t;
     t.across = (job->w + m - 1) / m;
-    t.down = (job->h + m - 1) / m;
+    t.first = job->y0 / m;
+    t.down = (job->y1 - job->y0 + m - 1) / m;
     t.strips = (t.across + batch - 1) / batch;
     t.strip = (t.across + t.strips - 1) / t.strips;
     t.strips = (t.across + t.strip - 1) / t.strip;
@@ -163,7 +165,9 @@ size_t us_wino_slab_bytes(int m) {
 void us_wino_input_strip(const struct us_conv_job *job, int n, int b, int ty, int tx, int count, float *v, size_t v_xi,
                          float *slab, float *tmp) {
     const int m = job->tile, y = ty * m - 1;
-    const int own = job->row == us_plain_row && y >= 0 && y + SIDE(m) <= job->h, inside = (job->w - 1) / m;
+    const struct us_map *map = (const struct us_map *)job->source;
+    const int own = job->row == us_plain_row && y >= 0 && y + SIDE(m) <= job->h && us_map_contiguous(map, y, SIDE(m));
+    const int inside = (job->w - 1) / m;
     int t, r, now;
     for (; count; count -= now, tx += now) {
         const int x = tx * m - 1;
@@ -171,7 +175,7 @@ void us_wino_input_strip(const struct us_conv_job *job, int n, int b, int ty, in
         size_t row_stride = (size_t)job->w * US_LANES;
         if (own && tx > 0 && tx < inside) { /* a plain map's own pixels are transformed where they are */
             now = US_MIN(count, inside - tx);
-            in = us_map_row((const struct us_map *)job->source, n, b, y) + (size_t)x * US_LANES;
+            in = us_map_row(map, n, b, y) + (size_t)x * US_LANES;
         } else { /* through the slab, where what lies outside of the map is zero */
             now = own ? 1 : US_MIN(count, SEGMENT);
             row_stride = (size_t)(now * m + 2) * US_LANES;
@@ -192,7 +196,7 @@ struct strip {
 static struct strip find_strip(const struct tiling *t, int index) {
     struct strip s;
     s.tx = index % t->strips * t->strip;
-    s.ty = index / t->strips % t->down;
+    s.ty = t->first + index / t->strips % t->down;
     s.n = index / t->strips / t->down;
     s.count = US_MIN(t->strip, t->across - s.tx);
     return s;

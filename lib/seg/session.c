@@ -75,8 +75,13 @@ struct buffers {
     char *network;
 };
 
-static int exact(const struct us_session *s) {
-    return s->options.precision == UNETSTAR_PRECISION_EXACT;
+static struct us_evaluation_shape shape_of(const struct us_session *s, int64_t model, int64_t h, int64_t w) {
+    struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0};
+    shape.net = s->models[model].net;
+    shape.height = h;
+    shape.width = w;
+    shape.precision = s->options.precision;
+    return shape;
 }
 
 static void network_size(const struct us_session *s, int64_t h, int64_t w, struct us_evaluation_size *most) {
@@ -84,10 +89,12 @@ static void network_size(const struct us_session *s, int64_t h, int64_t w, struc
     most->maps = most->scratch = 0;
     for (i = 0; i < s->n_models; i++) {
         struct us_evaluation_size size, turned;
-        us_evaluation_measure(&size, s->ctx, s->models[i].net, exact(s), h, w);
+        struct us_evaluation_shape shape = shape_of(s, i, h, w);
+        us_evaluation_measure(&size, s->ctx, &shape);
         turned = size;
+        shape = shape_of(s, i, w, h);
         if (s->options.views == 8)
-            us_evaluation_measure(&turned, s->ctx, s->models[i].net, exact(s), w, h);
+            us_evaluation_measure(&turned, s->ctx, &shape);
         most->maps = US_MAX(most->maps, US_MAX(size.maps, turned.maps));
         most->scratch = US_MAX(most->scratch, US_MAX(size.scratch, turned.scratch));
     }
@@ -150,13 +157,14 @@ static int run_model(struct us_session *s, int64_t model, int64_t h, int64_t w, 
     const struct us_seg_model *m = &s->models[model];
     const int channels = us_session_channels(s);
     int v, code = 0;
+    struct us_evaluation_shape shape = shape_of(s, model, h, w);
     if (!b->score)
-        return us_evaluate(s->ctx, m->net, m->folded, exact(s), h, w, x, sum, b->network, watch);
+        return us_evaluate(s->ctx, &shape, m->folded, x, sum, b->network, watch);
     for (v = 0; v < s->options.views && !code; v++) {
         const int turned = US_VIEW_TRANSPOSED(v);
+        shape = shape_of(s, model, turned ? w : h, turned ? h : w);
         us_view_apply(v, m->net->options.in_channels, h, w, x, b->view);
-        code = us_evaluate(s->ctx, m->net, m->folded, exact(s), turned ? w : h, turned ? h : w, b->view, b->score, b->network,
-                           watch);
+        code = us_evaluate(s->ctx, &shape, m->folded, b->view, b->score, b->network, watch);
         if (!code)
             us_view_add_back(v, channels, h, w, b->score, sum);
     }

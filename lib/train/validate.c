@@ -19,11 +19,15 @@ struct us_validator {
 
 static int allocate(struct us_validator *v, const struct us_trainer *t) {
     const size_t pixels = (size_t)v->max_h * (size_t)v->max_w, c = (size_t)t->net->options.in_channels;
+    struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0};
     struct us_evaluation_size size;
     int code = us_metrics_create(&v->metrics, v->ctx);
     if (code)
         return code;
-    us_evaluation_measure(&size, v->ctx, t->net, 0, v->max_h, v->max_w);
+    shape.net = t->net;
+    shape.height = v->max_h;
+    shape.width = v->max_w;
+    us_evaluation_measure(&size, v->ctx, &shape);
     v->memory = us_alloc(v->ctx, size.maps + size.scratch);
     v->probability = (float *)us_alloc(v->ctx, pixels * (size_t)t->net->options.classes * sizeof(float));
     v->x = (float *)us_alloc(v->ctx, pixels * c * sizeof(float));
@@ -151,9 +155,10 @@ int us_validator_run(struct us_validator *v, const struct us_trainer *t, const s
     unetstar_scores scores;
     double loss = 0;
     int64_t i, pixels_seen = 0;
-    int code = us_folded_create(&folded, v->ctx, t->net, t->params);
+    int code = us_folded_create(&folded, v->ctx, t->net, t->params, 0);
     us_metrics_clear(v->metrics);
     for (i = 0; i < v->count && !code; i++) {
+        struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0};
         int64_t h = v->max_h, w = v->max_w;
         const float *x = v->x;
         const uint8_t *label = v->label, *mask = v->mask;
@@ -167,7 +172,10 @@ int us_validator_run(struct us_validator *v, const struct us_trainer *t, const s
         } else {
             us_patches_draw(v->patches, t->options.seed, US_RNG_VALIDATION, 0, (uint64_t)i, NULL, v->x, v->label, v->mask);
         }
-        code = us_evaluate(v->ctx, t->net, folded, 0, h, w, x, v->probability, v->memory, NULL);
+        shape.net = t->net;
+        shape.height = h;
+        shape.width = w;
+        code = us_evaluate(v->ctx, &shape, folded, x, v->probability, v->memory, NULL);
         if (code)
             break;
         foreground(v->probability, t->net->options.classes, h * w);

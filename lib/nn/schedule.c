@@ -1,0 +1,165 @@
+/*
+ * schedule.c - in which order an evaluation computes its rows.
+ *
+ * Every unit of the network needs a few rows of those before it. A turn computes a few rows (a row of tiles) of one
+ * unit, and the unit nearest to the output that can go on has the turn. So rows are used as soon as they can be, and of
+ * every map only the rows that are still to be read must exist: rings whose size depends on the network, not on the
+ * height of the image. The longest are those of the skip connections, which wait for the deep layers.
+ *
+ * The same steps, without the arithmetic, tell how many rows the rings need.
+ */
+#include "nn/schedule.h"
+
+#include <string.h>
+
+#define DIRECT_ROWS 2 /* of a turn without tiles: rings of one row more, half of the input rows fetched twice */
+
+void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const int *tile, int stream, int64_t height) {
+    const struct us_head *head = &net->heads[0];
+    const int n = net->n_units;
+    int i;
+    memset(s, 0, sizeof *s);
+    s->net = net;
+    s->stages = n + 2;
+    s->image_h = (int)height;
+    for (i = 0; i < n; i++) {
+        s->h[i] = s->image_h >> net->units[i].shift;
+        s->granule[i] = tile[i] ? tile[i] : DIRECT_ROWS;
+    }
+    s->h[n] = s->h[head->unit];
+    s->h[n + 1] = s->h[n] << head->bilinear;
+    s->granule[n] = s->granule[n + 1] = s->granule[head->unit];
+    for (i = 0; i < s->stages && !stream; i++)
+        s->granule[i] = s->h[i];
+}
+
+/* ---- What rows need ---- */
+
+/* Rows that an upsampling by 2 can make of the first `rows` of h. */
+static int upsampled(int mode, int rows, int h) {
+    if (mode == UNETSTAR_UPSAMPLING_NEAREST || rows == h)
+        return 2 * rows;
+    return mode == UNETSTAR_UPSAMPLING_BILINEAR ? US_MAX(0, 2 * rows - 1) : rows;
+}
+
+/* The first row that an upsampling by 2 reads for row y and those after it. */
+static int upsampled_from(int mode, int y) {
+    if (mode == UNETSTAR_UPSAMPLING_BILINEAR)
+        return y > 0 ? (y - 1) / 2 : 0;
+    return mode == UNETSTAR_UPSAMPLING_NEAREST ? y / 2 : y;
+}
+
+/* Rows of a unit's input that are there. */
+static int input_rows(const struct us_schedule *s, const struct us_unit *u) {
+    const struct us_input *in = &u->in;
+    switch (in->kind) {
+    case US_IN_IMAGE:
+        return s->fed;
+    case US_IN_UNIT:
+        return s->done[in->main];
+    case US_IN_POOL:
+        return s->done[in->main] / 2;
+    default: {
+        const int h = s->h[in->main], main = in->up < 0 ? s->done[in->main] : upsampled(in->up, s->done[in->main], h);
+        return US_MIN(main, s->done[in->skip]);
+    }
+    }
+}
+
+/* Rows of a stage that could be computed by now. */
+static int computable(const struct us_schedule *s, int stage) {
+    const struct us_net *net = s->net;
+    const struct us_head *head = &net->heads[0];
+    int rows;
+    if (stage == net->n_units)
+        return s->done[head->unit];
+    if (stage > net->n_units) {
+        rows = s->done[net->n_units];
+        return head->bilinear ? upsampled(UNETSTAR_UPSAMPLING_BILINEAR, rows, s->h[net->n_units]) : rows;
+    }
+    rows = input_rows(s, &net->units[stage]);
+    if (net->units[stage].kind == US_UNIT_UPCONV)
+        return 2 * rows;
+    return rows >= s->h[stage] ? s->h[stage] : US_MAX(0, rows - 1);
+}
+
+int us_schedule_next(struct us_schedule *s, struct us_turn *turn) {
+    int i;
+    for (i = s->stages - 1; i >= 0; i--) {
+        const int done = s->done[i], rows = US_MIN(computable(s, i), done + s->granule[i]);
+        if (rows > done && (rows == done + s->granule[i] || rows == s->h[i])) {
+            turn->stage = i;
+            turn->y0 = done;
+            turn->y1 = s->done[i] = rows;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The first row of `unit` that stage `reader` still reads; INT32_MAX when it does not read it. */
+static int first_row_read(const struct us_schedule *s, int reader, int unit) {
+    const struct us_net *net = s->net;
+    const struct us_head *head = &net->heads[0];
+    const int y = s->done[reader];
+    const struct us_input *in;
+    int row;
+    if (y >= s->h[reader])
+        return INT32_MAX;
+    if (reader == net->n_units)
+        return head->unit == unit ? y : INT32_MAX;
+    if (reader > net->n_units)
+        return unit != net->n_units ? INT32_MAX : head->bilinear ? upsampled_from(UNETSTAR_UPSAMPLING_BILINEAR, y) : y;
+    in = &net->units[reader].in;
+    row = net->units[reader].kind == US_UNIT_UPCONV ? y / 2 : US_MAX(0, y - 1);
+    if (in->kind == US_IN_IMAGE)
+        return unit < 0 ? row : INT32_MAX;
+    if (in->kind == US_IN_FUSE && in->skip == unit)
+        return row;
+    if (in->main != unit)
+        return INT32_MAX;
+    if (in->kind == US_IN_POOL)
+        return 2 * row;
+    return in->kind == US_IN_FUSE && in->up >= 0 ? upsampled_from(in->up, row) : row;
+}
+
+int us_schedule_lowest(const struct us_schedule *s, int unit) {
+    int lowest = INT32_MAX, i;
+    for (i = 0; i < s->stages; i++)
+        lowest = US_MIN(lowest, first_row_read(s, i, unit));
+    return lowest;
+}
+
+/* ---- Rings ---- */
+
+static int round_up(int rows, int step) {
+    return (rows + step - 1) / step * step;
+}
+
+/* An image so high that what follows repeats itself: every turn of every stage has met every other. */
+static int64_t tall(const struct us_net *net) {
+    return (int64_t)96 << net->options.levels;
+}
+
+void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const int *tile, int feed) {
+    struct us_schedule s;
+    struct us_turn turn;
+    int i;
+    memset(rings, 0, sizeof *rings);
+    us_schedule_begin(&s, net, tile, 1, tall(net));
+    while (s.fed < s.image_h) {
+        const int before = us_schedule_lowest(&s, -1);
+        s.fed = US_MIN(s.fed + feed, s.image_h);
+        rings->image = US_MAX(rings->image, s.fed - before);
+        while (us_schedule_next(&s, &turn)) {
+            /* What a turn writes must leave alone what it and others still read. */
+            const int lowest = us_schedule_lowest(&s, turn.stage);
+            if (turn.stage == s.stages - 1)
+                rings->rows[turn.stage] = US_MAX(rings->rows[turn.stage], turn.y1 - turn.y0);
+            else
+                rings->rows[turn.stage] = US_MAX(rings->rows[turn.stage], turn.y1 - US_MIN(lowest, turn.y0));
+        }
+    }
+    for (i = 0; i < s.stages - 1; i++)
+        rings->rows[i] = round_up(rings->rows[i], s.granule[i]);
+}

@@ -1,0 +1,42 @@
+/*
+ * schedule.h - inside nn: the order in which an evaluation computes its rows, and how many rows of every map that
+ * needs.
+ */
+#ifndef US_NN_SCHEDULE_H
+#define US_NN_SCHEDULE_H
+
+#include "nn/nn.h"
+
+/* Stages: the units, then the head's logits, then the rows of the output. */
+#define US_MAX_STAGES (US_MAX_UNITS + 2)
+
+struct us_schedule {
+    const struct us_net *net;
+    int stages;
+    int image_h; /* padded */
+    int fed;     /* rows of the image that are there; all of them: image_h */
+    int h[US_MAX_STAGES];
+    int granule[US_MAX_STAGES]; /* rows of a turn: a multiple of the tile; what is computed begins at a multiple of it
+                                 */
+    int done[US_MAX_STAGES];
+};
+/* tile: of every unit. stream 0: a stage is one turn. height: of the image, padded. */
+void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const int *tile, int stream, int64_t height);
+
+/* One turn: stage `stage` is to compute rows [y0, y1). */
+struct us_turn {
+    int stage, y0, y1;
+};
+/* The next turn, counted as done; 0: every stage waits for rows of the image, or all is done. */
+int us_schedule_next(struct us_schedule *s, struct us_turn *turn);
+/* The first row of a unit's map (unit -1: of the image; n_units: of the logits) that is still needed. */
+int us_schedule_lowest(const struct us_schedule *s, int unit);
+
+/* Rows that rings must have, for images of any height. feed: rows of the image that are added at once. */
+struct us_rings {
+    int image;
+    int rows[US_MAX_STAGES]; /* of the units' maps; of the logits; the last: rows of a turn of the output */
+};
+void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const int *tile, int feed);
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * test_stream.c - the streaming plan of an evaluation: the bits of the whole-image plan for every kind of network and
+ * size, in rings that suffice for every height, and in no more memory than was measured.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "api/api.h"
+#include "nn/map.h"
+#include "nn/schedule.h"
+
+static unetstar_context *context;
+static struct us_rng rng;
+
+/* ---- The schedule alone ---- */
+
+/* Follows the schedule of an image of this height; returns how many rows would be overwritten before they are read. */
+static int lost_rows(const struct us_net *net, const int *tile, const struct us_rings *rings, int64_t height) {
+    const int padded = (int)us_net_padded(net, height);
+    struct us_schedule s;
+    struct us_turn turn;
+    int lost = 0, i;
+    int64_t fed = 0;
+    us_schedule_begin(&s, net, tile, 1, padded);
+    while (fed < height) {
+        const int before = us_schedule_lowest(&s, -1);
+        fed = US_MIN(fed + US_EVALUATION_FEED, height);
+        s.fed = fed == height ? padded : (int)fed;
+        lost += (int)fed - before > rings->image;
+        while (us_schedule_next(&s, &turn)) {
+            const int lowest = us_schedule_lowest(&s, turn.stage);
+            if (turn.stage == s.stages - 1)
+                lost += turn.y1 - turn.y0 > rings->rows[turn.stage];
+            else
+                lost += turn.y1 - US_MIN(lowest, turn.y0) > rings->rows[turn.stage];
+        }
+    }
+    for (i = 0; i < s.stages; i++) /* everything is computed in the end */
+        lost += s.done[i] != s.h[i];
+    return lost;
+}
+
+static void test_rings_suffice_for_every_height(void **state) {
+    int levels, upsampling, full, exact;
+    (void)state;
+    for (levels = 2; levels <= 5; levels++)
+        for (upsampling = 0; upsampling <= UNETSTAR_UPSAMPLING_TRANSPOSED; upsampling++)
+            for (full = 0; full < 2; full++)
+                for (exact = 0; exact < 2; exact++) {
+                    int tile[US_MAX_UNITS], u, lost = 0;
+                    struct us_rings rings;
+                    unetstar_model_options o;
+                    unetstar_model *model;
+                    int64_t height;
+                    unetstar_model_options_init(&o, sizeof o);
+                    o.narrow = 0.015625;
+                    o.levels = levels;
+                    o.upsampling = upsampling;
+                    o.full_resolution_head = full;
+                    assert_int_equal(unetstar_model_create(&model, context, &o), 0);
+                    for (u = 0; u < model->net->n_units; u++)
+                        tile[u] = us_evaluation_tile(model->net, u, exact);
+                    us_schedule_rings(&rings, model->net, tile, US_EVALUATION_FEED);
+                    for (height = 1; height < 1100; height += height < 500 ? 1 : 37)
+                        lost += lost_rows(model->net, tile, &rings, height);
+                    assert_int_equal(lost_rows(model->net, tile, &rings, 4001), 0);
+                    /* A checker that sees nothing would pass too: a ring of one turn less must be noticed. */
+                    rings.rows[1] -= tile[1] ? tile[1] : 2;
+                    assert_true(lost_rows(model->net, tile, &rings, 1000) > 0);
+                    unetstar_model_destroy(model);
+                    print_message("  levels %d, upsampling %d, full %d, exact %d: %d rows lost\n", levels, upsampling,
+                                  full, exact, lost);
+                    assert_int_equal(lost, 0);
+                }
+}
+
+/* ---- Bits ---- */
+
+enum { GUARD = 256 };
+
+/* Memory filled with NaNs, so that what is read before it is written shows, and a guard behind it. */
+static char *guarded(size_t size) {
+    char *memory = (char *)us_alloc(context, size + GUARD);
+    assert_non_null(memory);
+    memset(memory, 0xff, size + GUARD);
+    return memory;
+}
+
+static void release(char *memory, size_t size) {
+    size_t i;
+    for (i = 0; i < GUARD; i++)
+        assert_int_equal((unsigned char)memory[size + i], 0xff);
+    us_free(context, memory);
+}
+
+static void stream_into(const struct us_evaluation_shape *shape, const struct us_folded *folded, const float *x,
+                        float *probability) {
+    const int64_t h = shape->height, w = shape->width, channels = shape->net->options.in_channels;
+    struct us_evaluation_size size;
+    struct us_evaluation_step step;
+    us_evaluation *e;
+    char *memory;
+    int64_t fed = 0, got = 0, c, y;
+    us_evaluation_measure(&size, context, shape);
+    memory = guarded(size.maps + size.scratch);
+    e = us_evaluation_begin(context, shape, folded, memory);
+    us_evaluation_output(e, probability, (size_t)(h * w), (int)h);
+    while (fed < h) {
+        const int64_t some = 1 + (int64_t)us_rng_below(&rng, US_EVALUATION_FEED), n = US_MIN(some, h - fed);
+        for (y = fed; y < fed + n; y++)
+            for (c = 0; c < channels; c++)
+                memcpy(us_evaluation_row(e, (int)c, y), x + (c * h + y) * w, (size_t)w * sizeof *x);
+        fed += n;
+        us_evaluation_fed(e, fed);
+        do {
+            assert_int_equal(us_evaluation_next(e, &step), 0);
+            assert_true(step.y1 - step.y0 <= size.output_rows);
+            if (step.y1 > step.y0) {
+                assert_int_equal(step.y0, got);
+                got = step.y1;
+            }
+        } while (!step.starved);
+    }
+    assert_int_equal(got, h);
+    release(memory, size.maps + size.scratch);
+}
+
+static int compare(const unetstar_model_options *o, int64_t h, int64_t w, int precision) {
+    const size_t outputs = (size_t)(h * w) * (size_t)(o->classes <= 2 ? 1 : o->classes);
+    const size_t inputs = (size_t)(h * w) * (size_t)o->in_channels;
+    struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0};
+    struct us_evaluation_size size;
+    struct us_folded *folded;
+    unetstar_model *model;
+    float *x = (float *)malloc(inputs * sizeof *x), *whole = (float *)malloc(outputs * sizeof *whole);
+    float *stream = (float *)malloc(outputs * sizeof *stream);
+    char *memory;
+    size_t i;
+    int differ;
+    assert_int_equal(unetstar_model_create(&model, context, o), 0);
+    assert_int_equal(us_folded_create(&folded, context, model->net, &model->params, precision), 0);
+    for (i = 0; i < inputs; i++)
+        x[i] = (float)(2 * us_rng_uniform(&rng) - 1);
+    memset(whole, 0xff, outputs * sizeof *whole);
+    memset(stream, 0xff, outputs * sizeof *stream);
+    shape.net = model->net;
+    shape.height = h;
+    shape.width = w;
+    shape.precision = precision;
+    us_evaluation_measure(&size, context, &shape);
+    memory = guarded(size.maps + size.scratch);
+    assert_int_equal(us_evaluate(context, &shape, folded, x, whole, memory, NULL), 0);
+    release(memory, size.maps + size.scratch);
+    shape.stream = 1;
+    stream_into(&shape, folded, x, stream);
+    differ = memcmp(whole, stream, outputs * sizeof *whole) != 0;
+    for (i = 0; i < outputs; i++)
+        assert_true(whole[i] >= 0 && whole[i] <= 1);
+    us_folded_unref(folded);
+    unetstar_model_destroy(model);
+    free(x);
+    free(whole);
+    free(stream);
+    return differ;
+}
+
+static const int64_t sizes[][2] = {{1, 1},    {15, 17},  {1, 97},  {97, 1},    {2, 31},  {16, 16},
+                                   {13, 300}, {300, 13}, {53, 61}, {101, 127}, {96, 96}, {193, 47}};
+
+static void test_every_kind_of_network(void **state) {
+    int fusion, act, upsampling, full, precision, at = 0;
+    (void)state;
+    for (fusion = 0; fusion <= UNETSTAR_FUSION_CONCAT; fusion++)
+        for (act = 0; act <= UNETSTAR_ACTIVATION_GELU; act++)
+            for (upsampling = 0; upsampling <= UNETSTAR_UPSAMPLING_TRANSPOSED; upsampling++)
+                for (full = 0; full < 2; full++)
+                    for (precision = 0; precision <= UNETSTAR_PRECISION_EXACT; precision++, at++) {
+                        const int64_t *size = sizes[at % US_COUNT(sizes)];
+                        unetstar_model_options o;
+                        int differ;
+                        unetstar_model_options_init(&o, sizeof o);
+                        o.narrow = at % 2 ? 0.3125 : 0.125;
+                        o.levels = 2 + at % 3;
+                        o.in_channels = 1 + at % 4;
+                        o.classes = 1 + at % 3;
+                        o.fusion = fusion;
+                        o.activation = act;
+                        o.upsampling = upsampling;
+                        o.full_resolution_head = full;
+                        o.norm = at % 5 ? UNETSTAR_NORM_BATCH : UNETSTAR_NORM_NONE;
+                        differ = compare(&o, size[0], size[1], precision);
+                        if (differ)
+                            print_message("  fusion %d act %d up %d full %d precision %d, %d x %d: other bits\n",
+                                          fusion, act, upsampling, full, precision, (int)size[0], (int)size[1]);
+                        assert_int_equal(differ, 0);
+                    }
+    print_message("  %d networks: the same bits\n", at);
+}
+
+static void test_every_size(void **state) {
+    int i, precision, threads = (int)unetstar_context_threads(context);
+    (void)state;
+    for (precision = 0; precision <= UNETSTAR_PRECISION_EXACT; precision++)
+        for (i = 0; i < US_COUNT(sizes); i++) {
+            unetstar_model_options o;
+            unetstar_model_options_init(&o, sizeof o);
+            o.narrow = 0.25;
+            assert_int_equal(compare(&o, sizes[i][0], sizes[i][1], precision), 0);
+        }
+    print_message("  %d sizes, %d threads: the same bits\n", i, threads);
+}
+
+int main(void) {
+    const struct CMUnitTest schedule[] = {cmocka_unit_test(test_rings_suffice_for_every_height)};
+    const struct CMUnitTest bits[] = {cmocka_unit_test(test_every_kind_of_network), cmocka_unit_test(test_every_size)};
+    unetstar_context_options o;
+    int failed = 0, threads;
+    rng = us_rng_stream(2024, US_RNG_TEST, 0, 0);
+    unetstar_context_options_init(&o, sizeof o);
+    for (threads = 1; threads <= 3; threads += 2) {
+        o.n_threads = threads;
+        if (unetstar_context_create(&context, &o))
+            return 1;
+        us_fp_enter();
+        if (threads == 1)
+            failed += cmocka_run_group_tests_name("schedule", schedule, NULL, NULL);
+        failed += cmocka_run_group_tests_name("bits", bits, NULL, NULL);
+        us_fp_leave();
+        unetstar_context_destroy(context);
+    }
+    return failed;
+}
