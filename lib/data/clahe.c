@@ -15,11 +15,6 @@
 
 #define LEVELS 256
 
-struct grid {
-    int64_t height, width, tile_h, tile_w;
-    int tiles;
-};
-
 /* Index of the continued image in the image: ... 2 1 [0 1 2 ... n-1] n-2 n-3 ... */
 static int64_t reflect(int64_t i, int64_t n) {
     if (n == 1)
@@ -29,7 +24,9 @@ static int64_t reflect(int64_t i, int64_t n) {
     return i;
 }
 
-static void plan(struct grid *g, int64_t height, int64_t width, int tiles) {
+void us_clahe_begin(struct us_clahe *g, int64_t height, int64_t width, int tiles, float clip) {
+    double limit, pixels;
+    int i;
     g->height = height;
     g->width = width;
     g->tiles = tiles;
@@ -39,6 +36,20 @@ static void plan(struct grid *g, int64_t height, int64_t width, int tiles) {
     }
     g->tile_h = height / tiles;
     g->tile_w = width / tiles;
+    pixels = (double)(g->tile_h * g->tile_w);
+    limit = floor((double)clip * pixels / LEVELS);
+    g->limit = (int32_t)(limit < 1 ? 1 : limit > pixels ? pixels : limit);
+    g->scale = (float)(LEVELS - 1) / (float)(g->tile_h * g->tile_w);
+    for (i = 0; i < US_CLAHE_OPEN; i++)
+        g->open[i] = -1;
+}
+
+size_t us_clahe_size(int tiles) {
+    return (size_t)tiles * (size_t)tiles * LEVELS;
+}
+
+size_t us_clahe_scratch(int tiles) {
+    return (size_t)tiles * LEVELS * sizeof(int32_t) * US_CLAHE_OPEN;
 }
 
 /* v >= 0, below 2^22, to the nearest integer, half to even: the addition rounds at the unit's place. */
@@ -46,18 +57,6 @@ static uint8_t to_byte(float v) {
     float r = v + 12582912.0f;
     r -= 12582912.0f;
     return r > 255.0f ? 255 : (uint8_t)r;
-}
-
-static void tile_histogram(const struct grid *g, const uint8_t *plane, int ty, int tx, int32_t hist[LEVELS]) {
-    int64_t x0 = tx * g->tile_w, x1 = x0 + g->tile_w, y, x;
-    memset(hist, 0, LEVELS * sizeof hist[0]);
-    for (y = ty * g->tile_h; y < (ty + 1) * g->tile_h; y++) {
-        const uint8_t *row = plane + reflect(y, g->height) * g->width;
-        for (x = x0; x < US_MIN(x1, g->width); x++)
-            hist[row[x]]++;
-        for (; x < x1; x++)
-            hist[row[reflect(x, g->width)]]++;
-    }
 }
 
 static void clip_histogram(int32_t hist[LEVELS], int32_t limit) {
@@ -76,23 +75,68 @@ static void clip_histogram(int32_t hist[LEVELS], int32_t limit) {
         hist[i]++;
 }
 
-static void tile_tables(const struct grid *g, const uint8_t *plane, float clip, uint8_t *tables) {
-    int64_t pixels = g->tile_h * g->tile_w;
-    float scale = (float)(LEVELS - 1) / (float)pixels;
-    double limit = floor((double)clip * (double)pixels / LEVELS);
-    int32_t hist[LEVELS], sum;
-    int ty, tx, i;
-    limit = limit < 1 ? 1 : limit > (double)pixels ? (double)pixels : limit;
-    for (ty = 0; ty < g->tiles; ty++)
-        for (tx = 0; tx < g->tiles; tx++) {
-            uint8_t *table = tables + ((int64_t)ty * g->tiles + tx) * LEVELS;
-            tile_histogram(g, plane, ty, tx, hist);
-            clip_histogram(hist, (int32_t)limit);
-            for (sum = 0, i = 0; i < LEVELS; i++) {
-                sum += hist[i];
-                table[i] = to_byte((float)sum * scale);
-            }
+/* The tables of a row of tiles, of its histograms. */
+static void make_tables(const struct us_clahe *g, int64_t ty, int32_t *counts) {
+    uint8_t *table = g->tables + ty * g->tiles * LEVELS;
+    int tx, i;
+    for (tx = 0; tx < g->tiles; tx++, counts += LEVELS, table += LEVELS) {
+        int32_t sum = 0;
+        clip_histogram(counts, g->limit);
+        for (i = 0; i < LEVELS; i++) {
+            sum += counts[i];
+            table[i] = to_byte((float)sum * g->scale);
         }
+    }
+}
+
+/*
+ * Two rows of tiles at most are open at once. The rows of the image itself fill one row of tiles after the other, and so does
+ * each run of reflected rows, downwards or upwards. An image with more rows than tiles is continued by less than its own
+ * height: that is one run beside the image. With as many rows as tiles, each row of tiles has two rows of pixels, and one
+ * more row than a run can hold is added: it completes what the run has begun with. With fewer, a row of tiles is a row of
+ * pixels, complete at once.
+ */
+static int open_tiles(struct us_clahe *g, int64_t ty) {
+    int k, at = -1;
+    for (k = 0; k < US_CLAHE_OPEN; k++) {
+        if (g->open[k] == ty)
+            return k;
+        if (g->open[k] < 0)
+            at = k;
+    }
+    g->open[at] = ty;
+    g->rows[at] = 0;
+    memset(g->counts + (int64_t)at * g->tiles * LEVELS, 0, (size_t)g->tiles * LEVELS * sizeof g->counts[0]);
+    return at;
+}
+
+int64_t us_clahe_next(const struct us_clahe *g, int64_t y, int64_t i) {
+    for (i = US_MAX(i + 1, g->height); i < g->tile_h * g->tiles; i++)
+        if (reflect(i, g->height) == y)
+            return i;
+    return -1;
+}
+
+void us_clahe_count(struct us_clahe *g, int64_t i, int64_t x, int64_t n, const uint8_t *bytes) {
+    const int k = open_tiles(g, i / g->tile_h);
+    int32_t *counts = g->counts + (int64_t)k * g->tiles * LEVELS, *tile = counts + x / g->tile_w * LEVELS;
+    int64_t left = g->tile_w - x % g->tile_w, at;
+    for (at = 0; at < n; at++) {
+        tile[bytes[at]]++;
+        if (--left == 0) {
+            tile += LEVELS;
+            left = g->tile_w;
+        }
+    }
+    for (at = g->width; at < g->tile_w * g->tiles; at++) { /* the reflected columns */
+        int64_t from = reflect(at, g->width) - x;
+        if (from >= 0 && from < n)
+            counts[at / g->tile_w * LEVELS + bytes[from]]++;
+    }
+    if (x + n == g->width && ++g->rows[k] == g->tile_h) {
+        make_tables(g, g->open[k], counts);
+        g->open[k] = -1;
+    }
 }
 
 /* The two tiles beside coordinate i and the weight of the second. */
@@ -104,46 +148,23 @@ static void neighbours(int64_t i, float inverse, int tiles, int *first, int *sec
     *second = n + 1 < tiles ? n + 1 : tiles - 1;
 }
 
-static void interpolate(const struct grid *g, uint8_t *plane, const uint8_t *tables) {
+void us_clahe_apply(const struct us_clahe *g, int64_t y, int64_t x, int64_t n, uint8_t *bytes) {
     const float inverse_h = 1.0f / (float)g->tile_h, inverse_w = 1.0f / (float)g->tile_w;
-    int64_t y, x;
-    for (y = 0; y < g->height; y++) {
-        uint8_t *row = plane + y * g->width;
-        const uint8_t *upper, *lower;
-        int first, second;
-        float wy;
-        neighbours(y, inverse_h, g->tiles, &first, &second, &wy);
-        upper = tables + (int64_t)first * g->tiles * LEVELS;
-        lower = tables + (int64_t)second * g->tiles * LEVELS;
-        for (x = 0; x < g->width; x++) {
-            int left, right, v = row[x];
-            float wx, top, bottom;
-            neighbours(x, inverse_w, g->tiles, &left, &right, &wx);
-            left = left * LEVELS + v;
-            right = right * LEVELS + v;
-            top = (float)upper[left] * (1.0f - wx) + (float)upper[right] * wx;
-            bottom = (float)lower[left] * (1.0f - wx) + (float)lower[right] * wx;
-            row[x] = to_byte(top * (1.0f - wy) + bottom * wy);
-        }
+    const uint8_t *upper, *lower;
+    int first, second;
+    float wy;
+    int64_t k;
+    neighbours(y, inverse_h, g->tiles, &first, &second, &wy);
+    upper = g->tables + (int64_t)first * g->tiles * LEVELS;
+    lower = g->tables + (int64_t)second * g->tiles * LEVELS;
+    for (k = 0; k < n; k++) {
+        int left, right, v = bytes[k];
+        float wx, top, bottom;
+        neighbours(x + k, inverse_w, g->tiles, &left, &right, &wx);
+        left = left * LEVELS + v;
+        right = right * LEVELS + v;
+        top = (float)upper[left] * (1.0f - wx) + (float)upper[right] * wx;
+        bottom = (float)lower[left] * (1.0f - wx) + (float)lower[right] * wx;
+        bytes[k] = to_byte(top * (1.0f - wy) + bottom * wy);
     }
-}
-
-size_t us_clahe_size(int tiles) {
-    return (size_t)tiles * (size_t)tiles * LEVELS;
-}
-
-void us_clahe_with(uint8_t *plane, int64_t height, int64_t width, int tiles, float clip, uint8_t *tables) {
-    struct grid g;
-    plan(&g, height, width, tiles);
-    tile_tables(&g, plane, clip, tables);
-    interpolate(&g, plane, tables);
-}
-
-int us_clahe(us_context *ctx, uint8_t *plane, int64_t height, int64_t width, int tiles, float clip) {
-    uint8_t *tables = (uint8_t *)us_alloc(ctx, us_clahe_size(tiles));
-    if (!tables)
-        return UNETSTAR_ENOMEM;
-    us_clahe_with(plane, height, width, tiles, clip, tables);
-    us_free(ctx, tables);
-    return 0;
 }

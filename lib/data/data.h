@@ -24,10 +24,32 @@ float us_image_at(const struct us_image *image, int64_t y, int64_t x, int c);
 
 /* ---- Field of view (field.c) ---- */
 
-/* mask (h, w): 255 inside, 0 outside. *source: UNETSTAR_FIELD_FOUND or _WHOLE. Fails only when memory does. */
+/* Found row by row on a picture reduced to at most US_FOV_SIDE pixels a side; what is kept of it is the first and the last
+ * pixel of the field in each of its rows, since a field is convex. */
+#define US_FOV_SIDE 768
+struct us_fov {
+    int64_t image_width, image_height;
+    int64_t width, height, step; /* of the reduced picture, 0 x 0: taken whole; image pixels per pixel of it */
+    int32_t *left, *right;       /* (height): kept; left > right: no field in this row */
+    uint8_t *level, *part;       /* (height, width), scratch until us_fov_end: brightest channel; 1: field */
+    uint16_t *distance;
+    int32_t *stack;
+    int32_t source; /* UNETSTAR_FIELD_FOUND or _WHOLE */
+};
+/* For an image of this size. Then its memory: what is kept, and what is scratch until the end (with the arena's base NULL they
+ * measure). */
+void us_fov_begin(struct us_fov *field, int64_t width, int64_t height);
+void us_fov_take(struct us_fov *field, struct us_arena *kept);
+void us_fov_take_scratch(struct us_fov *field, struct us_arena *scratch);
+/* Row y of the image, its only row; rows come in ascending order. Then the end, which decides. */
+void us_fov_add(struct us_fov *field, int64_t y, const struct us_image *row);
+void us_fov_end(struct us_fov *field);
+/* Pixels x .. x + n - 1 of row y of the mask: 255 inside, 0 outside. */
+void us_fov_row(const struct us_fov *field, int64_t y, int64_t x, int64_t n, uint8_t *mask);
+/* All of it at once. mask (h, w). *source: UNETSTAR_FIELD_FOUND or _WHOLE. Fails only when memory does. */
 int us_field_find(us_context *ctx, const struct us_image *image, uint8_t *mask, int32_t *source);
 
-/* ---- Preprocessing (prep.c, clahe.c) ---- */
+/* ---- Preprocessing (prep.c; as text: prep_text.c) ---- */
 
 struct us_prep {
     int32_t color, min_max, clahe_tiles, standardize;
@@ -37,19 +59,94 @@ void us_prep_default(struct us_prep *prep);
 int us_prep_check(const struct us_prep *prep); /* EINVAL with the field named */
 int us_prep_channels(const struct us_prep *prep);
 /* x (channels, h, w). mask (h, w) may be NULL; then the field is found when standardize is set. An image of one channel gives
- * it to every colour. With CLAHE or gamma values pass through bytes, cut off as in the original protocol (prep.c); without,
- * 16-bit images keep their depth. A uniform channel becomes 0 by min-max. Allocates nothing when h w >= 86 clahe_tiles^2 and
- * no field has to be found. ENOMEM is the only error for checked arguments. */
+ * it to every colour. With CLAHE or gamma values pass through bytes, cut off as in the original protocol (prep_state.c);
+ * without, 16-bit images keep their depth. A uniform channel becomes 0 by min-max. Allocates one block for the time of the
+ * call. For checked arguments only ENOMEM and the errors of us_parallel are possible. */
 int us_prep_run(us_context *ctx, const struct us_prep *prep, const struct us_image *image, const uint8_t *mask, float *x);
 /* As text for a model's metadata: "color=gray min_max=1 clahe_tiles=8 clahe_clip=2 gamma=1.2 standardize=0". */
 #define US_PREP_TEXT 160
 void us_prep_format(char out[US_PREP_TEXT], const struct us_prep *prep);
 int us_prep_parse(const char *text, struct us_prep *prep); /* EFORMAT */
-/* Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) of one plane of bytes in place, tiles x tiles; the bits
- * of OpenCV's. us_clahe_with takes its us_clahe_size bytes of tables from the caller. */
-int us_clahe(us_context *ctx, uint8_t *plane, int64_t height, int64_t width, int tiles, float clip);
+
+/* ---- CLAHE (clahe.c) ---- */
+
+/* Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) of one plane of bytes, tiles x tiles; the bits of
+ * OpenCV's. First every row is counted in ascending order, which makes the tables; then rows are equalised in any order. */
+#define US_CLAHE_OPEN 2
+struct us_clahe {
+    int64_t height, width, tile_h, tile_w;
+    int tiles;
+    int32_t limit;
+    float scale;
+    uint8_t *tables; /* us_clahe_size bytes, kept */
+    int32_t *counts; /* us_clahe_scratch bytes: US_CLAHE_OPEN rows of tiles, only while counting */
+    int64_t open[US_CLAHE_OPEN], rows[US_CLAHE_OPEN]; /* which rows of tiles those are, -1: none; rows seen of each */
+};
 size_t us_clahe_size(int tiles);
-void us_clahe_with(uint8_t *plane, int64_t height, int64_t width, int tiles, float clip, uint8_t *tables);
+size_t us_clahe_scratch(int tiles);
+void us_clahe_begin(struct us_clahe *clahe, int64_t height, int64_t width, int tiles, float clip);
+/* The plane is continued by reflection, so a row may count several times: as itself first, i = y, then as us_clahe_next(clahe,
+ * y, i) until that is -1. Each time the whole row is given, left to right, in parts. */
+int64_t us_clahe_next(const struct us_clahe *clahe, int64_t y, int64_t i);
+void us_clahe_count(struct us_clahe *clahe, int64_t i, int64_t x, int64_t n, const uint8_t *bytes);
+/* Pixels x .. x + n - 1 of row y in place. */
+void us_clahe_apply(const struct us_clahe *clahe, int64_t y, int64_t x, int64_t n, uint8_t *bytes);
+
+/* ---- Preprocessing row by row (prep_state.c) ---- */
+
+/* Whether a fit looks for the field of view. */
+enum us_prep_field {
+    US_PREP_FIELD_AUTO = 0,   /* only when standardize is set, which needs it */
+    US_PREP_FIELD_WANTED = 1, /* yes, for us_prep_field_row too */
+    US_PREP_FIELD_GIVEN = 2   /* no: standardize goes by the rows of a mask that come with the image's */
+};
+struct us_prep_plane {
+    int source; /* channel of the image, -1: gray of three */
+    int32_t least, most;
+    double unit, low, range; /* v = (sample - low) / range is 0 .. 1 */
+    double sum, sum_all, mean, deviation;
+    struct us_clahe clahe;
+};
+/* What has been learned of an image, enough to make any row of the network's input of that row alone. It is learned in
+ * passes over the image's rows: begin; while (us_prep_state_pass(s)) every row in ascending order to us_prep_state_rows.
+ * Then it is ready, and only read: us_prep_row and us_prep_field_row are safe from many workers at once. */
+struct us_prep_state {
+    struct us_prep prep;
+    int64_t width, height;
+    int channels, bits; /* of the image */
+    int planes;         /* of the network's input */
+    int field;          /* enum us_prep_field */
+    int pass;
+    int64_t inside; /* pixels of the field of view */
+    struct us_prep_plane plane[3];
+    struct us_fov found;
+    float table[256]; /* gamma */
+    char *memory;
+    size_t kept; /* bytes at the front of memory in use once it is ready; the rest is then free for other use */
+};
+/* Bytes of memory for the largest image, and for one of this size. */
+size_t us_prep_state_bytes(const struct us_prep *prep, int field);
+size_t us_prep_state_bytes_for(const struct us_prep *prep, int field, int64_t width, int64_t height);
+/* memory: 64-byte aligned, of either size. prep, channels, bits as us_prep_check and us_image_check let them through. */
+void us_prep_state_begin(struct us_prep_state *s, const struct us_prep *prep, int64_t width, int64_t height, int channels,
+                         int bits, int field, void *memory);
+/* Ends the present pass and begins the next; 0: none is needed, the state is ready. */
+int us_prep_state_pass(struct us_prep_state *s);
+/* mask_rows: 0 outside, for US_PREP_FIELD_GIVEN; NULL there means that every pixel is inside. Else it is not looked at. */
+void us_prep_state_rows(struct us_prep_state *s, int64_t y, int64_t n, const void *rows, int64_t stride,
+                        const uint8_t *mask_rows, int64_t mask_stride);
+/* Row y of every plane, plane c at x + c channel_stride; row: of an image of the fit's width, channels and bits. Values that
+ * the fit has not seen are cut off at the ends of the range where they pass through bytes. */
+void us_prep_row(const struct us_prep_state *s, int64_t y, const void *row, float *x, size_t channel_stride);
+/* Row y of the field of view as 0 / 255, the mask of us_field_find; UNETSTAR_FIELD_FOUND, or _WHOLE (also when it was not looked
+ * for). */
+int us_prep_field_row(const struct us_prep_state *s, int64_t y, uint8_t *mask);
+/* A ready state to other memory of s->kept bytes; the old memory is then free. */
+void us_prep_state_move(struct us_prep_state *s, void *memory);
+/* Passes before the state is ready, 0 .. 4. */
+int us_prep_passes(const struct us_prep *prep, int field);
+/* The first step that must have seen the whole image: "min-max", "CLAHE", "standardize"; NULL: each pixel stands alone. */
+const char *us_prep_global_step(const struct us_prep *prep);
 
 /* ---- Synthetic fundus (synthetic*.c) ---- */
 

@@ -12,30 +12,46 @@
 #include <math.h>
 #include <string.h>
 
-#define SIDE_MAX 768 /* of the reduced picture */
-#define SIDE_MIN 16  /* smaller pictures are taken whole */
-
-struct small {
-    int64_t width, height, step; /* step: image pixels per pixel of this */
-    uint8_t *level;              /* brightest channel */
-    uint8_t *part;               /* 1: field */
-    uint16_t *distance;
-    int32_t *stack; /* of the flood fill; left and right ends of rows for the hull */
-};
+#define SIDE_MIN 16 /* smaller pictures are taken whole */
 
 /* ---- The reduced picture ---- */
 
+void us_fov_begin(struct us_fov *s, int64_t width, int64_t height) {
+    memset(s, 0, sizeof *s);
+    s->image_width = width;
+    s->image_height = height;
+    s->source = UNETSTAR_FIELD_WHOLE;
+    s->step = (US_MAX(width, height) + US_FOV_SIDE - 1) / US_FOV_SIDE;
+    s->width = (width + s->step - 1) / s->step;
+    s->height = (height + s->step - 1) / s->step;
+    if (US_MIN(s->width, s->height) < SIDE_MIN)
+        s->width = s->height = 0;
+}
+
+void us_fov_take(struct us_fov *s, struct us_arena *kept) {
+    s->left = (int32_t *)us_arena_take(kept, (size_t)s->height * sizeof s->left[0]);
+    s->right = (int32_t *)us_arena_take(kept, (size_t)s->height * sizeof s->right[0]);
+}
+
+void us_fov_take_scratch(struct us_fov *s, struct us_arena *scratch) {
+    const size_t count = (size_t)s->width * (size_t)s->height;
+    s->level = (uint8_t *)us_arena_take(scratch, count);
+    s->part = (uint8_t *)us_arena_take(scratch, count);
+    s->distance = (uint16_t *)us_arena_take(scratch, count * sizeof s->distance[0]);
+    s->stack = (int32_t *)us_arena_take(scratch, count * sizeof s->stack[0]);
+}
+
 /* Brightest channel of the pixels of a row, added to the sums of this picture's row. */
-static void add_row(const struct us_image *image, int64_t y, int64_t step, int32_t *sums) {
-    const uint8_t *row = (const uint8_t *)image->data + y * image->stride;
+static void add_row(const struct us_image *image, int64_t step, int32_t *sums) {
+    const uint8_t *row = (const uint8_t *)image->data;
     int64_t x, at = 0, left = step;
     for (x = 0; x < image->width; x++) {
         int v;
         if (image->bits == 16) {
-            v = us_image_sample(image, y, x, 0);
+            v = us_image_sample(image, 0, x, 0);
             if (image->channels == 3) {
-                v = US_MAX(v, us_image_sample(image, y, x, 1));
-                v = US_MAX(v, us_image_sample(image, y, x, 2));
+                v = US_MAX(v, us_image_sample(image, 0, x, 1));
+                v = US_MAX(v, us_image_sample(image, 0, x, 2));
             }
             v = (v + 128) / 257;
         } else if (image->channels == 3) {
@@ -52,23 +68,25 @@ static void add_row(const struct us_image *image, int64_t y, int64_t step, int32
     }
 }
 
-/* sums: s->width numbers */
-static void reduce(const struct us_image *image, struct small *s, int32_t *sums) {
-    int64_t i, j, y;
-    for (i = 0; i < s->height; i++) {
-        int64_t y0 = i * s->step, y1 = US_MIN(y0 + s->step, image->height);
-        memset(sums, 0, (size_t)s->width * sizeof sums[0]);
-        for (y = y0; y < y1; y++)
-            add_row(image, y, s->step, sums);
-        for (j = 0; j < s->width; j++) {
-            int64_t n = (y1 - y0) * (US_MIN((j + 1) * s->step, image->width) - j * s->step);
-            s->level[i * s->width + j] = (uint8_t)((sums[j] + n / 2) / n);
-        }
+/* The stack serves for the sums of the present row of the reduced picture. */
+void us_fov_add(struct us_fov *s, int64_t y, const struct us_image *row) {
+    const int64_t i = y / s->step, y0 = i * s->step, y1 = US_MIN(y0 + s->step, s->image_height);
+    int64_t j;
+    if (s->height == 0)
+        return;
+    if (y == y0)
+        memset(s->stack, 0, (size_t)s->width * sizeof s->stack[0]);
+    add_row(row, s->step, s->stack);
+    if (y + 1 < y1)
+        return;
+    for (j = 0; j < s->width; j++) {
+        int64_t n = (y1 - y0) * (US_MIN((j + 1) * s->step, s->image_width) - j * s->step);
+        s->level[i * s->width + j] = (uint8_t)((s->stack[j] + n / 2) / n);
     }
 }
 
 /* Mean of 3x3, the edge repeated. out may not be s->level. */
-static void smooth(const struct small *s, uint8_t *out) {
+static void smooth(const struct us_fov *s, uint8_t *out) {
     int64_t w = s->width, i, j;
     for (i = 0; i < s->height; i++) {
         const uint8_t *b = s->level + i * w, *a = i > 0 ? b - w : b, *c = i < s->height - 1 ? b + w : b;
@@ -86,7 +104,7 @@ static void smooth(const struct small *s, uint8_t *out) {
 /* ---- The threshold ---- */
 
 /* Twice the squared radius of a pixel in the ellipse that touches the frame: 2 on it, 4 in the corners. */
-static double radius(const struct small *s, int64_t i, int64_t j) {
+static double radius(const struct us_fov *s, int64_t i, int64_t j) {
     double y = (double)(2 * i + 1 - s->height) / (double)s->height,
            x = (double)(2 * j + 1 - s->width) / (double)s->width;
     return 2.0 * (y * y + x * x);
@@ -106,7 +124,7 @@ static int quantile(const int64_t histogram[256], double share) {
 }
 
 /* Levels of the corners and of the middle; 0 when they do not differ enough for a field. */
-static int contrast(const struct small *s, int *dark, int *noise, int *lit) {
+static int contrast(const struct us_fov *s, int *dark, int *noise, int *lit) {
     int64_t corners[256], middle[256], i, j;
     memset(corners, 0, sizeof corners);
     memset(middle, 0, sizeof middle);
@@ -128,7 +146,7 @@ static int contrast(const struct small *s, int *dark, int *noise, int *lit) {
 /* ---- Parts ---- */
 
 /* Marks the part that pixel `seed` belongs to, `from`, with `to`, a run of a row at a time. Returns its size. */
-static int64_t flood(struct small *s, int64_t seed, uint8_t from, uint8_t to) {
+static int64_t flood(struct us_fov *s, int64_t seed, uint8_t from, uint8_t to) {
     int64_t w = s->width, size = 0, top = 1, side, at;
     s->stack[0] = (int32_t)seed;
     while (top > 0) {
@@ -153,7 +171,7 @@ static int64_t flood(struct small *s, int64_t seed, uint8_t from, uint8_t to) {
 }
 
 /* The largest part of ones connected through edges stays, the others become 0. Returns its size. */
-static int64_t largest_part(struct small *s) {
+static int64_t largest_part(struct us_fov *s) {
     int64_t count = s->width * s->height, i, best = 0, best_seed = 0;
     for (i = 0; i < count; i++)
         if (s->part[i] == 1) {
@@ -172,7 +190,7 @@ static int64_t largest_part(struct small *s) {
 
 /* Three times the distance to the nearest pixel whose part is `to`, by the 3-4 chamfer (Borgefors 1986). With to = 0
  * what lies beyond the frame counts as 1: a field cut off by the frame is not eaten from there. */
-static void distances(struct small *s, int to) {
+static void distances(struct us_fov *s, int to) {
     int64_t w = s->width, i, j;
     uint16_t *d = s->distance;
     const int far_away = 60000;
@@ -205,7 +223,7 @@ static void distances(struct small *s, int to) {
 }
 
 /* Opening by a disc of this radius; what was not field before does not become field. Returns the size. */
-static int64_t open_part(struct small *s, int64_t disc) {
+static int64_t open_part(struct us_fov *s, int64_t disc) {
     int64_t count = s->width * s->height, i, n;
     distances(s, 0);
     for (i = 0; i < count; i++)
@@ -233,7 +251,7 @@ static int64_t turn(struct corner a, struct corner b, struct corner c) {
 }
 
 /* The convex chain of the rows' ends (Andrew 1979), side -1: left ends, 1: right ends; then each row's end on it. */
-static void chain(const struct small *s, int64_t first, int64_t last, int side, int32_t *end, struct corner *hull) {
+static void chain(const struct us_fov *s, int64_t first, int64_t last, int side, int32_t *end, struct corner *hull) {
     int64_t y, n = 0, k = 0;
     for (y = first; y <= last; y++) {
         struct corner p;
@@ -260,11 +278,11 @@ static void chain(const struct small *s, int64_t first, int64_t last, int side, 
     }
 }
 
-/* Fills the hull of the field; returns its size. The stack serves for the ends and corners: it has room for 4 h numbers
- * since no side is shorter than SIDE_MIN. */
-static int64_t fill_hull(struct small *s) {
-    int32_t *left = s->stack, *right = left + s->height;
-    struct corner *hull = (struct corner *)(right + s->height);
+/* Fills the hull of the field; returns its size. Every row of what is left is then one run, from `left` to `right`. The stack
+ * serves for the corners: it has room for 2 h numbers since no side is shorter than SIDE_MIN. */
+static int64_t fill_hull(struct us_fov *s) {
+    int32_t *left = s->left, *right = s->right;
+    struct corner *hull = (struct corner *)s->stack;
     int64_t y, x, first = -1, last = -1, n = 0;
     for (y = 0; y < s->height; y++) {
         left[y] = (int32_t)s->width;
@@ -294,7 +312,7 @@ static int64_t fill_hull(struct small *s) {
 /* ---- Is it one? ---- */
 
 /* The outside must be dark beside the inside: at most a tenth of it above the threshold. */
-static int dark_outside(const struct small *s, int level) {
+static int dark_outside(const struct us_fov *s, int level) {
     int64_t count = s->width * s->height, i, outside = 0, lit = 0;
     for (i = 0; i < count; i++)
         if (!s->part[i]) {
@@ -305,7 +323,7 @@ static int dark_outside(const struct small *s, int level) {
 }
 
 /* The part above this level, opened and made convex: is that a field? */
-static int try_level(struct small *s, int level) {
+static int try_level(struct us_fov *s, int level) {
     int64_t count = s->width * s->height, i, opened, hull, side = US_MIN(s->width, s->height);
     for (i = 0; i < count; i++)
         s->part[i] = s->level[i] > level;
@@ -317,7 +335,7 @@ static int try_level(struct small *s, int level) {
 }
 
 /* Low levels first: they keep the dim rim of a field; a glow around it may need a higher one. */
-static int find(struct small *s) {
+static int find(struct us_fov *s) {
     static const int shares[3] = {8, 4, 2};
     int dark, noise, lit, k;
     if (!contrast(s, &dark, &noise, &lit))
@@ -349,51 +367,64 @@ static int64_t between(int64_t i, int64_t step, int64_t n, int64_t *weight) {
     return at;
 }
 
-static void enlarge(const struct small *s, const struct us_image *image, uint8_t *mask) {
-    int64_t y, x, whole = 2 * s->step;
-    for (y = 0; y < image->height; y++) {
-        int64_t wy, i = between(y, s->step, s->height, &wy);
-        const uint8_t *upper = s->part + i * s->width, *lower = upper + s->width;
-        for (x = 0; x < image->width; x++) {
-            int64_t wx, j = between(x, s->step, s->width, &wx);
-            int64_t sum = (whole - wy) * ((whole - wx) * upper[j] + wx * upper[j + 1]) +
-                          wy * ((whole - wx) * lower[j] + wx * lower[j + 1]);
-            mask[y * image->width + x] = 2 * sum >= whole * whole ? 255 : 0;
-        }
+static int is_part(const struct us_fov *s, int64_t i, int64_t j) {
+    return j >= s->left[i] && j <= s->right[i];
+}
+
+void us_fov_row(const struct us_fov *s, int64_t y, int64_t x, int64_t n, uint8_t *mask) {
+    const int64_t whole = 2 * s->step;
+    int64_t k, i, wy;
+    if (s->source != UNETSTAR_FIELD_FOUND) {
+        memset(mask, 255, (size_t)n);
+        return;
+    }
+    i = between(y, s->step, s->height, &wy);
+    for (k = 0; k < n; k++) {
+        int64_t wx, j = between(x + k, s->step, s->width, &wx);
+        int64_t sum = (whole - wy) * ((whole - wx) * is_part(s, i, j) + wx * is_part(s, i, j + 1)) +
+                      wy * ((whole - wx) * is_part(s, i + 1, j) + wx * is_part(s, i + 1, j + 1));
+        mask[k] = 2 * sum >= whole * whole ? 255 : 0;
     }
 }
 
+/* ---- Together ---- */
+
+void us_fov_end(struct us_fov *s) {
+    if (s->height == 0)
+        return;
+    smooth(s, s->part);
+    memcpy(s->level, s->part, (size_t)s->width * (size_t)s->height);
+    if (find(s))
+        s->source = UNETSTAR_FIELD_FOUND;
+}
+
 int us_field_find(us_context *ctx, const struct us_image *image, uint8_t *mask, int32_t *source) {
-    size_t pixels = (size_t)image->width * (size_t)image->height, count;
+    struct us_image row = *image;
     struct us_arena arena;
-    struct small s;
-    int found = 0;
-    *source = UNETSTAR_FIELD_WHOLE;
-    s.step = (US_MAX(image->width, image->height) + SIDE_MAX - 1) / SIDE_MAX;
-    s.width = (image->width + s.step - 1) / s.step;
-    s.height = (image->height + s.step - 1) / s.step;
-    if (US_MIN(s.width, s.height) >= SIDE_MIN) {
-        count = (size_t)s.width * (size_t)s.height;
-        memset(&arena, 0, sizeof arena);
-        arena.size = count * (2 + sizeof s.distance[0] + sizeof s.stack[0]) + 4 * 64;
+    struct us_fov s;
+    int64_t y;
+    int k;
+    memset(&arena, 0, sizeof arena);
+    us_fov_begin(&s, image->width, image->height);
+    for (k = 0; k < 2; k++) { /* measure, then take */
+        us_fov_take(&s, &arena);
+        us_fov_take_scratch(&s, &arena);
+        if (k == 1 || arena.used == 0)
+            break;
+        arena.size = arena.used;
+        arena.used = 0;
         arena.base = (char *)us_alloc(ctx, arena.size);
         if (!arena.base)
             return UNETSTAR_ENOMEM;
-        s.level = (uint8_t *)us_arena_take(&arena, count);
-        s.part = (uint8_t *)us_arena_take(&arena, count);
-        s.distance = (uint16_t *)us_arena_take(&arena, count * sizeof s.distance[0]);
-        s.stack = (int32_t *)us_arena_take(&arena, count * sizeof s.stack[0]);
-        reduce(image, &s, s.stack);
-        smooth(&s, s.part);
-        memcpy(s.level, s.part, count);
-        found = find(&s);
-        if (found) {
-            enlarge(&s, image, mask);
-            *source = UNETSTAR_FIELD_FOUND;
-        }
-        us_free(ctx, arena.base);
     }
-    if (!found)
-        memset(mask, 255, pixels);
+    for (y = 0; y < image->height; y++) {
+        row.data = (const char *)image->data + y * image->stride;
+        us_fov_add(&s, y, &row);
+    }
+    us_fov_end(&s);
+    for (y = 0; y < image->height; y++)
+        us_fov_row(&s, y, 0, image->width, mask + y * image->width);
+    *source = s.source;
+    us_free(ctx, arena.base);
     return 0;
 }

@@ -213,6 +213,22 @@ static void clahe_picture(uint8_t *p, int h, int w) {
             p[i * w + j] = (uint8_t)((i * i * 3 + j * 7 + i * j % 13 * 5) / 2 % 200 + 20);
 }
 
+/* Of a whole plane, in place. */
+static void clahe(uint8_t *plane, int64_t h, int64_t w, int tiles, float clip) {
+    struct us_clahe c;
+    int64_t y, i;
+    us_clahe_begin(&c, h, w, tiles, clip);
+    c.tables = (uint8_t *)malloc(us_clahe_size(tiles));
+    c.counts = (int32_t *)malloc(us_clahe_scratch(tiles));
+    for (y = 0; y < h; y++)
+        for (i = y; i >= 0; i = us_clahe_next(&c, y, i))
+            us_clahe_count(&c, i, 0, w, plane + y * w);
+    for (y = h - 1; y >= 0; y--)
+        us_clahe_apply(&c, y, 0, w, plane + y * w);
+    free(c.tables);
+    free(c.counts);
+}
+
 static void test_clahe_opencv(void **state) {
     static const uint8_t small[90] = {32,  64,  96,  88,  88,  72,  64,  68,  72,  76,  48,  96,  128, 131, 144,
                                       136, 159, 171, 191, 199, 80,  143, 175, 183, 199, 227, 239, 116, 136, 187,
@@ -231,11 +247,11 @@ static void test_clahe_opencv(void **state) {
     int i;
     (void)state;
     clahe_picture(plane, 9, 10);
-    assert_int_equal(us_clahe(ctx, plane, 9, 10, 3, 2.0f), 0);
+    clahe(plane, 9, 10, 3, 2.0f);
     assert_memory_equal(plane, small, sizeof small);
     for (i = 0; i < US_COUNT(big); i++) {
         clahe_picture(plane, big[i].h, big[i].w);
-        assert_int_equal(us_clahe(ctx, plane, big[i].h, big[i].w, big[i].tiles, big[i].clip), 0);
+        clahe(plane, big[i].h, big[i].w, big[i].tiles, big[i].clip);
         assert_true(checksum(plane, (size_t)(big[i].h * big[i].w)) == big[i].sum);
     }
 }
@@ -244,16 +260,16 @@ static void test_clahe_opencv(void **state) {
 static void test_clahe_by_hand(void **state) {
     uint8_t plane[4] = {7, 7, 9, 200};
     (void)state;
-    assert_int_equal(us_clahe(ctx, plane, 2, 2, 1, 65536.0f), 0);
+    clahe(plane, 2, 2, 1, 65536.0f);
     assert_int_equal(plane[0], 128); /* 127.5, half to even */
     assert_int_equal(plane[1], 128);
     assert_int_equal(plane[2], 191); /* 191.25 */
     assert_int_equal(plane[3], 255);
 }
 
-/* Preprocessing through the output's own memory gives what the steps give one by one. */
-static void test_prep_in_place(void **state) {
-    static const int sizes[][2] = {{9, 10}, {60, 92}, {120, 90}}; /* the first needs the allocator for the tables */
+/* Preprocessing gives what the steps give one by one. */
+static void test_prep_steps(void **state) {
+    static const int sizes[][2] = {{9, 10}, {60, 92}, {120, 90}};
     uint8_t plane[120 * 90], rgb[3 * 120 * 90];
     float *x = (float *)malloc(3 * 120 * 90 * sizeof *x);
     struct us_prep p;
@@ -273,11 +289,11 @@ static void test_prep_in_place(void **state) {
                 rgb[3 * i + c] = (uint8_t)(plane[i] ^ (c * 5));
         calls = meter.calls;
         assert_int_equal(us_prep_run(ctx, &p, &image, NULL, x), 0);
-        assert_int_equal(meter.calls - calls, s ? 0 : 3);
+        assert_int_equal(meter.calls - calls, 1);
         for (c = 0; c < 3; c++) {
             for (i = 0; i < h * w; i++)
                 plane[i] = rgb[3 * i + c];
-            assert_int_equal(us_clahe(ctx, plane, h, w, 8, 2.0f), 0);
+            clahe(plane, h, w, 8, 2.0f);
             for (i = 0; i < h * w; i++)
                 assert_true(x[c * h * w + i] == (float)plane[i] / 255.0f);
         }
@@ -451,7 +467,7 @@ int main(void) {
         TEST(test_prep_text),
         TEST(test_clahe_opencv),
         TEST(test_clahe_by_hand),
-        TEST(test_prep_in_place),
+        TEST(test_prep_steps),
         TEST(test_field_found),
         TEST(test_field_repaired),
         TEST(test_field_strange),
