@@ -397,6 +397,22 @@ typedef struct unetstar_image {
 } unetstar_image;
 UNETSTAR_API int unetstar_image_init(unetstar_image *image, size_t size);
 
+/* An image that is asked for by rows, so that it need not be in memory. read_rows stores rows y .. y + n - 1, row_stride bytes
+ * apart, into memory of the library, samples as in unetstar_image, and returns 0; any other value stops the call with EUSER. Rows
+ * come in ascending order without gaps, from row 0; each further pass begins at row 0 again, and must get the same pixels. There
+ * are up to three passes with min-max and CLAHE (extrema, histograms, the network), and two more with standardize. A source is
+ * read during the call it was given to, on the calling thread; user is handed on to read_rows. */
+typedef struct unetstar_source {
+    size_t struct_size;
+    int (*read_rows)(void *user, int64_t y, int64_t n, void *rows, int64_t row_stride);
+    void *user;
+    int64_t width, height; /* pixels, 1 .. 32768 */
+    int32_t channels;      /* 1 or 3 */
+    int32_t bits;          /* 8 or 16 */
+} unetstar_source;
+UNETSTAR_API int unetstar_source_init(unetstar_source *source, size_t size);
+
+typedef struct unetstar_prep_state unetstar_prep_state;
 /* Where a field of view came from. */
 enum {
     UNETSTAR_FIELD_GIVEN = 0, /* the caller's mask */
@@ -689,63 +705,75 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_patch(unetstar_trainer *trainer
 /* Inference memory for one or several models (their probabilities are averaged); many sessions may share a model. */
 typedef struct unetstar_session unetstar_session;
 
-/* The whole-image plan keeps maps of the whole image. The streaming plan (memory bounded by the image's width) is not
- * supported in this version; AUTO takes the whole-image plan. */
+/* Two plans, the same bits. The whole-image plan keeps maps of the whole image. The streaming plan takes the image row by row and
+ * keeps of every map a ring of the rows still needed: its memory depends on the width alone. It is not possible with
+ * instance or group norm (their statistics need the whole image), nor with 4 or 8 views (they begin with the last row or
+ * with whole columns); one or two views and any number of models are. AUTO takes the whole-image plan where it fits into
+ * memory_budget and arena, else the streaming one. */
 enum { UNETSTAR_PLAN_AUTO = 0, UNETSTAR_PLAN_WHOLE = 1, UNETSTAR_PLAN_STREAM = 2 };
 typedef struct unetstar_session_options {
     size_t struct_size;
-    int64_t memory_budget; /* bytes, 0: none. A run that needs more is ELIMIT and says how much */
+    int64_t memory_budget; /* most bytes of maps or rings and scratch, 0: any. A run that needs more is ELIMIT and says how much */
     void *arena;           /* borrowed memory for the session, aligned to 64, or NULL: from the allocator as sizes demand */
     size_t arena_size;
     int32_t plan;          /* UNETSTAR_PLAN_AUTO */
     int32_t precision;     /* UNETSTAR_PRECISION_FAST */
     int32_t views;         /* 1; 2 (mirror), 4 (both flips), 8 (and quarter turns): averaged */
     int32_t clip_to_field; /* 0; 1: probability 0 outside the field of view */
+    int64_t max_width, max_height;         /* 0: not known. Else all memory is taken at creation and no run allocates; a larger
+                                              image is ELIMIT */
+    const unetstar_prep_state *prep_state; /* NULL: every run learns what preprocessing must know of the whole image, by reading
+                                              it first. Else this is used, and kept alive, for images of its size */
+    int32_t single_pass; /* 1: sources of rows can be read once only: creation fails (ENOTSUPPORTED, naming the step) unless
+                            preprocessing looks at each pixel alone or prep_state is given */
+    int32_t reserved;    /* 0 */
 } unetstar_session_options;
 UNETSTAR_API int unetstar_session_options_init(unetstar_session_options *options, size_t size);
 
-/* Creates a session. It sees the weights as they are now. Errors: EINVAL, ESHAPE (models differ in input or classes),
- * ENOTSUPPORTED (STREAM, INT8), ENOMEM. Thread A. Since 0.1. */
+/* Creates a session. It sees the weights as they are now; packed for its precision, they are shared by all sessions of the model,
+ * so that another session costs little. Errors: EINVAL, ESHAPE (models differ in input or classes), ENOTSUPPORTED (STREAM or
+ * single_pass where they are not possible, with the reason; INT8), ELIMIT (max_width x max_height needs more than the budget or
+ * the arena; the text says how much), ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_create(unetstar_session **out, unetstar_context *context,
                                                         const unetstar_model *const *models, int64_t n_models,
                                                         const unetstar_session_options *options);
 UNETSTAR_API void unetstar_session_destroy(unetstar_session *session);
+/* Gives the session another prep_state for the runs from now on, for the next image of a camera, say; NULL: none. Errors as
+ * session_create. Thread B. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_session_set_prep_state(unetstar_session *session, const unetstar_prep_state *state);
 /* Channels of the output: 1 (the probability of vessel) for models with one or two classes, else the number of classes; 0 for
  * NULL. Thread A. Since 0.1. */
 UNETSTAR_API int64_t unetstar_session_channels(const unetstar_session *session);
 /* Segments an image of any size with each model's own preprocessing. mask: field of view, 8 bit, one channel, or NULL: found
- * where it is needed. probability: (channels, h, w) in [0, 1]. Memory for maps grows to the largest image seen;
- * preprocessing takes some for the time of the call. Errors: EINVAL, ESHAPE, ELIMIT, ENOMEM, ECANCELED. Thread B. Since 0.1. */
+ * where it is needed. probability: (channels, h, w) in [0, 1]. Without max_width the session's memory grows to the largest
+ * image seen, and nothing else is allocated. Progress counts units of the network in the whole-image plan and rows in the
+ * streaming one, over all models and views. Errors: EINVAL, ESHAPE, ELIMIT, ENOMEM, ECANCELED. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run(unetstar_session *session, const unetstar_image *image,
                                                      const unetstar_image *mask, float *probability,
                                                      const unetstar_cancel *cancel, unetstar_progress_fn progress,
                                                      void *user);
-/* The same for inputs already preprocessed: x (n, in_channels, h, w), probability (n, channels, h, w). */
+/* The same for inputs already preprocessed: x (n, in_channels, h, w), probability (n, channels, h, w); clip_to_field has no
+ * effect. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run_tensor(unetstar_session *session, int64_t n, int64_t h, int64_t w,
                                                             const float *x, float *probability,
                                                             const unetstar_cancel *cancel);
-/* The same from a source of rows into a sink of rows: read_rows is asked for rows in ascending order, and from row 0 again up
- * to three times; write_rows gets finished rows of (channels, w) floats in ascending order. A non-zero result of either is
- * EUSER. In this version the image is read whole first. */
-typedef struct unetstar_source {
-    size_t struct_size;
-    int (*read_rows)(void *user, int64_t y, int64_t n, void *rows, int64_t row_stride);
-    void *user;
-    int64_t width, height;
-    int32_t channels; /* 1 or 3 */
-    int32_t bits;     /* 8 or 16 */
-} unetstar_source;
+/* The same from a source of rows into a sink of rows, in ascending order: with the streaming plan neither the image nor the
+ * output exists whole. write_rows gets one finished row at a time, (channels, w) floats, a little after its input has been
+ * read; what it has been given stays valid output when a later row fails. A non-zero result of either callback ends the run with
+ * EUSER. Errors as unetstar_session_run. Thread B. Since 0.1. */
 typedef int (*unetstar_write_rows_fn)(void *user, int64_t y, int64_t n, const float *rows);
-UNETSTAR_API int unetstar_source_init(unetstar_source *source, size_t size);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *source,
                                                           unetstar_write_rows_fn write_rows, void *user,
                                                           const unetstar_cancel *cancel);
-/* Set struct_size to sizeof *workspace first. Bytes a run on a width x height image needs: maps and scratch of the session,
- * and the packed weights, which all sessions of
- * a model share. Thread A. Since 0.1. */
+/* Bytes that a run on a width x height image needs, apart: maps (or rings) with every buffer beside them; scratch of the worker
+ * threads; and the packed weights, which all sessions of a model share. plan is the one it would have. An arena needs maps
+ * + scratch bytes. Set struct_size to sizeof *workspace first. Errors: EINVAL, ESHAPE, ELIMIT (such a run is refused; the text
+ * says what it would need). Thread A. Since 0.1. */
 typedef struct unetstar_workspace {
     size_t struct_size;
     size_t maps, scratch, weights, total;
+    int32_t plan; /* UNETSTAR_PLAN_WHOLE or _STREAM */
+    int32_t reserved;
 } unetstar_workspace;
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_workspace_size(const unetstar_session *session, int64_t width,
                                                                 int64_t height, unetstar_workspace *workspace);

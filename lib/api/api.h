@@ -76,7 +76,9 @@ struct unetstar_session {
 
 /* Checks a caller's image and gives the view the rooms work on. name: of the argument. */
 int us_image_view(struct us_image *out, const unetstar_image *image, const char *name);
-/* A field-of-view mask as packed 0 / 255 bytes of the image's size, in new memory; *out NULL when mask is NULL. */
+/* Checks a field-of-view mask: 8 bits, one channel, the image's size. */
+int us_mask_view(struct us_image *out, const unetstar_image *mask, const struct us_image *image);
+/* The same as packed 0 / 255 bytes of the image's size, in new memory; *out NULL when mask is NULL. */
 int us_mask_bytes(us_context *ctx, uint8_t **out, const unetstar_image *mask, const struct us_image *image);
 void us_prep_from_options(struct us_prep *prep, const unetstar_prep_options *options);
 void us_prep_to_options(unetstar_prep_options *options, const struct us_prep *prep);

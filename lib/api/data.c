@@ -43,14 +43,9 @@ int us_image_view(struct us_image *out, const unetstar_image *image, const char 
     return 0;
 }
 
-int us_mask_bytes(us_context *ctx, uint8_t **out, const unetstar_image *mask, const struct us_image *image) {
+int us_mask_view(struct us_image *out, const unetstar_image *mask, const struct us_image *image) {
     struct us_image m;
-    int64_t y, x;
-    int code;
-    *out = NULL;
-    if (!mask)
-        return 0;
-    code = us_image_view(&m, mask, "mask");
+    int code = us_image_view(&m, mask, "mask");
     if (code)
         return code;
     if (m.channels != 1 || m.bits != 8)
@@ -58,6 +53,20 @@ int us_mask_bytes(us_context *ctx, uint8_t **out, const unetstar_image *mask, co
     if (m.width != image->width || m.height != image->height)
         return us_fail(UNETSTAR_ESHAPE, "mask is %lld x %lld pixels, the image %lld x %lld", (long long)m.width,
                        (long long)m.height, (long long)image->width, (long long)image->height);
+    *out = m;
+    return 0;
+}
+
+int us_mask_bytes(us_context *ctx, uint8_t **out, const unetstar_image *mask, const struct us_image *image) {
+    struct us_image m;
+    int64_t y, x;
+    int code;
+    *out = NULL;
+    if (!mask)
+        return 0;
+    code = us_mask_view(&m, mask, image);
+    if (code)
+        return code;
     *out = (uint8_t *)us_alloc(ctx, (size_t)(m.width * m.height));
     if (!*out)
         return UNETSTAR_ENOMEM;

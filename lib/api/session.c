@@ -4,14 +4,14 @@
 #include <string.h>
 
 static const unetstar_session_options session_defaults = {
-    sizeof(unetstar_session_options), 0, NULL, 0, UNETSTAR_PLAN_AUTO, UNETSTAR_PRECISION_FAST, 1, 0};
+    sizeof(unetstar_session_options), 0, NULL, 0, UNETSTAR_PLAN_AUTO, UNETSTAR_PRECISION_FAST, 1, 0, 0, 0, NULL, 0, 0};
 typedef char check_session[sizeof(unetstar_session_options) ==
-                                   offsetof(unetstar_session_options, clip_to_field) + sizeof(int32_t)
+                                   offsetof(unetstar_session_options, reserved) + sizeof(int32_t)
                                ? 1
                                : -1];
 static const unetstar_source source_defaults = {sizeof(unetstar_source), NULL, NULL, 0, 0, 1, 8};
 typedef char check_source[sizeof(unetstar_source) == offsetof(unetstar_source, bits) + sizeof(int32_t) ? 1 : -1];
-typedef char check_workspace[sizeof(unetstar_workspace) == 5 * sizeof(size_t) ? 1 : -1];
+typedef char check_workspace[sizeof(unetstar_workspace) == 5 * sizeof(size_t) + 2 * sizeof(int32_t) ? 1 : -1];
 
 int unetstar_session_options_init(unetstar_session_options *options, size_t size) {
     return us_options_init(options, size, &session_defaults, sizeof session_defaults, "session options");
@@ -75,6 +75,10 @@ int unetstar_session_create(unetstar_session **out, unetstar_context *context, c
     inner.precision = o.precision;
     inner.views = o.views;
     inner.clip_to_field = o.clip_to_field;
+    inner.max_width = o.max_width;
+    inner.max_height = o.max_height;
+    inner.single_pass = o.single_pass;
+    inner.fit = NULL;
     code = us_session_check(&inner);
     if (code)
         return code;
@@ -110,29 +114,52 @@ void unetstar_session_destroy(unetstar_session *session) {
     us_context_unref(ctx);
 }
 
+int unetstar_session_set_prep_state(unetstar_session *session, const unetstar_prep_state *state) {
+    (void)state;
+    return us_need(session, "session");
+}
+
 int64_t unetstar_session_channels(const unetstar_session *session) {
     return session ? us_session_channels(session->session) : 0;
 }
 
+static void describe_source(struct us_rows_source *source, const struct us_image *image) {
+    memset(source, 0, sizeof *source);
+    source->width = image->width;
+    source->height = image->height;
+    source->channels = image->channels;
+    source->bits = image->bits;
+}
+
 int unetstar_session_run(unetstar_session *session, const unetstar_image *image, const unetstar_image *mask,
                          float *probability, const unetstar_cancel *cancel, unetstar_progress_fn progress, void *user) {
-    struct us_image view;
+    struct us_rows_source source;
+    struct us_rows_sink sink = {NULL, NULL, NULL};
+    struct us_image view, field;
     struct us_watch watch;
-    uint8_t *field = NULL;
     int code = us_need(session, "session");
     code = code ? code : us_need(probability, "probability");
     code = code ? code : us_image_view(&view, image, "image");
+    memset(&field, 0, sizeof field);
+    if (code)
+        return code;
+    describe_source(&source, &view);
+    source.data = (const char *)view.data;
+    source.stride = view.stride;
+    if (mask) {
+        code = us_mask_view(&field, mask, &view);
+        source.mask = (const uint8_t *)field.data;
+        source.mask_stride = field.stride;
+    }
     code = code ? code : us_context_check(session->ctx);
     if (code)
         return code;
+    sink.planes = probability;
     watch.cancel = cancel;
     watch.progress = progress;
     watch.user = user;
     us_fp_enter();
-    code = us_mask_bytes(session->ctx, &field, mask, &view);
-    if (!code)
-        code = us_session_run_image(session->session, &view, field, probability, &watch);
-    us_free(session->ctx, field);
+    code = us_session_run(session->session, &source, &sink, &watch);
     us_fp_leave();
     return code;
 }
@@ -165,77 +192,16 @@ int unetstar_session_run_tensor(unetstar_session *session, int64_t n, int64_t h,
     return code;
 }
 
-/* ---- Rows in, rows out: read whole in this version ---- */
-
-struct rows {
-    const unetstar_source *source;
-    unetstar_write_rows_fn write;
-    void *user;
-    void *pixels;
-    float *probability, *line;
-    size_t stride;
-};
-
-static int read_all(struct rows *r) {
-    int64_t y;
-    const int64_t step = 64;
-    for (y = 0; y < r->source->height; y += step) {
-        const int64_t n = US_MIN(step, r->source->height - y);
-        int stop;
-        us_fp_callback_begin();
-        stop = r->source->read_rows(r->source->user, y, n, (char *)r->pixels + (size_t)y * r->stride, (int64_t)r->stride);
-        us_fp_callback_end();
-        if (stop)
-            return us_fail(UNETSTAR_EUSER, "read_rows returned %d at row %lld", stop, (long long)y);
-    }
-    return 0;
-}
-
-/* A sink gets rows of (channels, w). */
-static int write_all(struct rows *r, int64_t channels) {
-    const int64_t h = r->source->height, w = r->source->width;
-    int64_t y, c;
-    for (y = 0; y < h; y++) {
-        int stop;
-        for (c = 0; c < channels; c++)
-            memcpy(r->line + c * w, r->probability + (c * h + y) * w, (size_t)w * sizeof(float));
-        us_fp_callback_begin();
-        stop = r->write(r->user, y, 1, r->line);
-        us_fp_callback_end();
-        if (stop)
-            return us_fail(UNETSTAR_EUSER, "write_rows returned %d at row %lld", stop, (long long)y);
-    }
-    return 0;
-}
-
-static int run_rows(unetstar_session *session, struct rows *r, const struct us_image *view, const unetstar_cancel *cancel) {
-    us_context *ctx = session->ctx;
-    const size_t channels = (size_t)us_session_channels(session->session), w = (size_t)view->width;
-    struct us_watch watch = {NULL, NULL, NULL};
-    struct us_image image = *view;
-    int code = UNETSTAR_ENOMEM;
-    watch.cancel = cancel;
-    r->pixels = us_alloc(ctx, r->stride * (size_t)view->height);
-    r->probability = (float *)us_alloc(ctx, channels * w * (size_t)view->height * sizeof(float));
-    r->line = (float *)us_alloc(ctx, channels * w * sizeof(float));
-    if (r->pixels && r->probability && r->line) {
-        image.data = r->pixels;
-        code = read_all(r);
-        code = code ? code : us_session_run_image(session->session, &image, NULL, r->probability, &watch);
-        code = code ? code : write_all(r, (int64_t)channels);
-    }
-    us_free(ctx, r->pixels);
-    us_free(ctx, r->probability);
-    us_free(ctx, r->line);
-    return code;
-}
+/* ---- Rows in, rows out ---- */
 
 int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *source, unetstar_write_rows_fn write_rows,
                               void *user, const unetstar_cancel *cancel) {
     unetstar_source s = source_defaults;
     unetstar_image image;
+    struct us_rows_source inner;
+    struct us_rows_sink sink = {NULL, NULL, NULL};
+    struct us_watch watch = {NULL, NULL, NULL};
     struct us_image view;
-    struct rows r;
     int code = us_need(session, "session");
     code = code ? code : us_need(source, "source");
     code = code ? code : us_options_read(&s, sizeof s, source, "source");
@@ -253,13 +219,14 @@ int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *
     code = code ? code : us_context_check(session->ctx);
     if (code)
         return code;
-    memset(&r, 0, sizeof r);
-    r.source = &s;
-    r.write = write_rows;
-    r.user = user;
-    r.stride = (size_t)view.stride;
+    describe_source(&inner, &view);
+    inner.read = s.read_rows;
+    inner.user = s.user;
+    sink.write = write_rows;
+    sink.user = user;
+    watch.cancel = cancel;
     us_fp_enter();
-    code = run_rows(session, &r, &view, cancel);
+    code = us_session_run(session->session, &inner, &sink, &watch);
     us_fp_leave();
     return code;
 }
@@ -274,7 +241,10 @@ int unetstar_session_workspace_size(const unetstar_session *session, int64_t wid
     if (code)
         return code;
     memset(&w, 0, sizeof w);
-    us_session_measure(session->session, height, width, &w.maps, &w.scratch);
+    code = us_session_measure(session->session, height, width, &w.maps, &w.scratch, &w.plan);
+    if (code)
+        return code;
+    w.plan = w.plan ? UNETSTAR_PLAN_STREAM : UNETSTAR_PLAN_WHOLE;
     for (i = 0; i < session->n_models; i++)
         w.weights += session->folded[i]->bytes;
     w.total = w.maps + w.scratch + w.weights;

@@ -23,14 +23,15 @@ static int training_tile(int h, int w) {
 }
 
 /* The first layer has too few input channels to pay for a transform. */
-static int has_choice(const struct us_unit *u) {
-    return u->kind == US_UNIT_CONV3 && u->in.kind != US_IN_IMAGE;
+static int direct_only(const struct us_net *net, int unit) {
+    const struct us_unit *u = &net->units[unit];
+    return net->options.precision == UNETSTAR_PRECISION_EXACT || u->kind != US_UNIT_CONV3 || u->in.kind == US_IN_IMAGE;
 }
 
 /* A session keeps its transformed weights, (m + 2)^2 / 9 times their size, and most weights are in the deep layers,
  * where most of the time is not: smaller tiles there halve the memory for some percent of the time. */
 int us_evaluation_tile(const struct us_net *net, int unit, int precision) {
-    if (precision == UNETSTAR_PRECISION_EXACT || net->options.precision == UNETSTAR_PRECISION_EXACT || !has_choice(&net->units[unit]))
+    if (precision == UNETSTAR_PRECISION_EXACT || direct_only(net, unit))
         return 0;
     return net->units[unit].shift <= 2 ? 6 : net->units[unit].shift == 3 ? 4 : 2;
 }
@@ -38,9 +39,8 @@ int us_evaluation_tile(const struct us_net *net, int unit, int precision) {
 void us_pass_algorithms(struct us_pass *pass, int training, int precision) {
     int i;
     for (i = 0; i < pass->net->n_units; i++) {
-        const int direct = pass->net->options.precision == UNETSTAR_PRECISION_EXACT || !has_choice(&pass->net->units[i]);
         if (training)
-            pass->tile[i] = direct ? 0 : training_tile(pass->z[i].h, pass->z[i].w);
+            pass->tile[i] = direct_only(pass->net, i) ? 0 : training_tile(pass->z[i].h, pass->z[i].w);
         else
             pass->tile[i] = us_evaluation_tile(pass->net, i, precision);
     }

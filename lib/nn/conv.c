@@ -1,9 +1,9 @@
 /*
  * conv.c - 3x3 convolution over whole maps: forward, and backward-data on flipped weights.
  *
- * A task is a band of output rows of one image, or a piece of one. It first lets the source write the input rows it needs, with a border of
- * zeros, into the worker's scratch, where they stay in the L2 cache, then calls the kernel once. How bands are cut has no
- * influence on the result: every output is one chain of its own.
+ * A task is a band of output rows of one image, or a piece of one. It first lets the source write the input rows it
+ * needs, with a border of zeros, into the worker's scratch, where they stay in the L2 cache, then calls the kernel once.
+ * How bands are cut has no influence on the result: every output is one chain of its own.
  */
 #include "nn/map.h"
 
@@ -11,7 +11,6 @@
 
 #define TAP (US_LANES * US_LANES)
 #define BAND_BYTES ((size_t)256 << 10) /* input rows of a band: half of a small L2 cache */
-
 #define MIN_COLUMNS 48                 /* of a piece of a band that is cut for the sake of more tasks */
 
 struct bands {

@@ -73,7 +73,7 @@ static void place_whole_maps(struct us_evaluation *e, struct us_arena *arena) {
         e->pass.z[u].data = base ? (float *)(base + lives[u].offset) : NULL;
 }
 
-static void place_rings(struct us_evaluation *e, struct us_arena *arena) {
+static void place_rings(struct us_evaluation *e, struct us_arena *arena, struct us_evaluation_size *size) {
     const struct us_net *net = e->pass.net;
     struct us_rings rings;
     int u;
@@ -87,12 +87,13 @@ static void place_rings(struct us_evaluation *e, struct us_arena *arena) {
         e->pass.z[u].data = (float *)us_arena_take(arena, us_map_floats(&e->pass.z[u]) * sizeof(float));
     }
     e->logit_rows = rings.rows[net->n_units];
-    e->output_rows = rings.rows[net->n_units + 1] * net->heads[0].scale;
+    size->output_rows = rings.rows[net->n_units + 1] * net->heads[0].scale;
+    size->lag = rings.lag;
 }
 
-/* Fills *e; only counts while the arena has no memory. */
-static void place(struct us_evaluation *e, const struct us_evaluation_shape *shape, us_context *ctx,
-                  struct us_arena *arena, struct us_evaluation_size *size) {
+/* Fills *e; counts only while the arena has no memory. */
+static void place(struct us_evaluation *e, const struct us_evaluation_shape *shape, us_context *ctx, struct us_arena *arena,
+                  struct us_evaluation_size *size) {
     const struct us_net *net = shape->net;
     const struct us_map *logits;
     memset(e, 0, sizeof *e);
@@ -103,20 +104,19 @@ static void place(struct us_evaluation *e, const struct us_evaluation_shape *sha
     e->width = shape->width;
     logits = &e->pass.z[net->heads[0].unit];
     e->logit_rows = logits->h;
-    e->output_rows = (int)shape->height;
+    size->output_rows = (int)shape->height;
+    size->lag = 0;
     us_arena_take(arena, sizeof_evaluation());
     if (shape->stream)
-        place_rings(e, arena);
+        place_rings(e, arena, size);
     else
         place_whole_maps(e, arena);
     place_norms(e, arena);
     e->logits = (float *)us_arena_take(arena, (size_t)net->options.classes * (size_t)e->logit_rows * (size_t)logits->w *
                                                   sizeof(float));
-    size->maps = arena->used;
-    e->pass.scratch.each = us_pass_scratch(&e->pass, e->schedule.granule, 0);
-    e->pass.scratch.base = (char *)us_arena_take(arena, e->pass.scratch.each * (size_t)us_workers(ctx));
-    size->scratch = arena->used - size->maps;
-    size->output_rows = e->output_rows;
+    e->pass.scratch.each = us_pass_scratch(&e->pass, e->schedule.step, 0);
+    size->maps = (arena->used + 63) / 64 * 64;
+    size->scratch = e->pass.scratch.each * (size_t)us_workers(ctx);
 }
 
 void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_evaluation_shape *shape) {
@@ -125,14 +125,15 @@ void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, con
     place(&e, shape, ctx, &arena, size);
 }
 
-us_evaluation *us_evaluation_begin(us_context *ctx, const struct us_evaluation_shape *shape,
-                                   const struct us_folded *folded, void *memory) {
-    struct us_evaluation *e = (struct us_evaluation *)memory;
+us_evaluation *us_evaluation_begin(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded,
+                                   void *maps, void *scratch) {
+    struct us_evaluation *e = (struct us_evaluation *)maps;
     struct us_arena arena = {NULL, SIZE_MAX, 0};
     struct us_evaluation_size size;
-    arena.base = (char *)memory;
+    arena.base = (char *)maps;
     place(e, shape, ctx, &arena, &size);
     e->folded = folded;
+    e->pass.scratch.base = (char *)scratch;
     return e;
 }
 
@@ -236,22 +237,20 @@ int us_evaluation_next(us_evaluation *e, struct us_evaluation_step *step) {
     return us_parallel(e->pass.ctx, NULL, output_task, &o, (step->y1 - step->y0 + head->scale - 1) / head->scale);
 }
 
-int us_evaluate(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded,
-                const float *x, float *probability, void *memory, const struct us_watch *watch) {
-    us_evaluation *e = us_evaluation_begin(ctx, shape, folded, memory);
+int us_evaluate(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded, const float *x,
+                float *probability, void *memory, int (*report)(void *user, int units), void *user) {
     struct us_evaluation_step step;
+    struct us_evaluation_size size;
+    us_evaluation *e;
     int code = 0;
+    us_evaluation_measure(&size, ctx, shape);
+    e = us_evaluation_begin(ctx, shape, folded, memory, (char *)memory + size.maps);
     us_evaluation_output(e, probability, (size_t)(shape->height * shape->width), (int)shape->height);
     us_evaluation_image(e, x);
     do {
-        unetstar_progress p;
         code = us_evaluation_next(e, &step);
-        memset(&p, 0, sizeof p);
-        p.phase = UNETSTAR_PHASE_SEGMENT;
-        p.done = step.stage + 1;
-        p.total = shape->net->n_units;
-        if (!code && !step.starved && step.stage < shape->net->n_units)
-            code = us_watch_report(watch, &p);
+        if (!code && !step.starved && step.stage < shape->net->n_units && report)
+            code = report(user, step.stage + 1);
     } while (!code && !step.starved);
     return code;
 }

@@ -188,12 +188,14 @@ struct us_evaluation_shape {
 struct us_evaluation_size {
     size_t maps, scratch; /* bytes; with stream a function of the width alone */
     int output_rows;      /* most rows of the output that come at once */
+    int lag;              /* streaming: most rows that a starved evaluation has taken and not yet given */
 };
 #define US_EVALUATION_FEED 8 /* streaming: most rows of the image that are added at once */
 void us_evaluation_measure(struct us_evaluation_size *size, us_context *ctx, const struct us_evaluation_shape *shape);
-/* Lives in `memory` (maps + scratch bytes, 64-byte aligned), allocates nothing and needs no end. */
+/* Lives in `maps`, allocates nothing and needs no end. Both are 64-byte aligned; scratch is used within calls only, so that
+ * evaluations which take turns can share it. */
 us_evaluation *us_evaluation_begin(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded,
-                                   void *memory);
+                                   void *maps, void *scratch);
 /* Where probabilities go: K planes `plane` floats apart, row y at y % rows; K = 1 for one or two classes (the last class), else
  * classes. */
 void us_evaluation_output(us_evaluation *e, float *output, size_t plane, int rows);
@@ -210,9 +212,10 @@ struct us_evaluation_step {
     int64_t y0, y1; /* rows of the output that are new */
 };
 int us_evaluation_next(us_evaluation *e, struct us_evaluation_step *step);
-/* All of that for a whole image. */
+/* All of that for a whole image. memory: maps, then scratch. report, which may be NULL, says after every unit how many are
+ * done; its result ends the evaluation unless it is 0. */
 int us_evaluate(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded, const float *x,
-                float *probability, void *memory, const struct us_watch *watch);
+                float *probability, void *memory, int (*report)(void *user, int units), void *user);
 
 /* ---- Loss of a map of logits (loss.c) ---- */
 

@@ -12,7 +12,10 @@
 
 #include <string.h>
 
-#define DIRECT_ROWS 2 /* of a turn without tiles: rings of one row more, half of the input rows fetched twice */
+/* Direct convolutions of the two largest levels take two rows a turn: an eighth more of rings, and of the three input
+ * rows of an output row fewer are fetched again. (Turns of either one or two rows would need rings that depend on how
+ * an image ends.) */
+#define TWO_ROWS 1
 
 void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const int *tile, int stream, int64_t height) {
     const struct us_head *head = &net->heads[0];
@@ -24,13 +27,15 @@ void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const in
     s->image_h = (int)height;
     for (i = 0; i < n; i++) {
         s->h[i] = s->image_h >> net->units[i].shift;
-        s->granule[i] = tile[i] ? tile[i] : DIRECT_ROWS;
+        s->step[i] = tile[i]                                                                   ? tile[i]
+                     : net->units[i].shift <= TWO_ROWS || net->units[i].kind == US_UNIT_UPCONV ? 2
+                                                                                               : 1;
     }
     s->h[n] = s->h[head->unit];
     s->h[n + 1] = s->h[n] << head->bilinear;
-    s->granule[n] = s->granule[n + 1] = s->granule[head->unit];
+    s->step[n] = s->step[n + 1] = s->step[head->unit];
     for (i = 0; i < s->stages && !stream; i++)
-        s->granule[i] = s->h[i];
+        s->step[i] = s->h[i];
 }
 
 /* ---- What rows need ---- */
@@ -86,8 +91,8 @@ static int computable(const struct us_schedule *s, int stage) {
 int us_schedule_next(struct us_schedule *s, struct us_turn *turn) {
     int i;
     for (i = s->stages - 1; i >= 0; i--) {
-        const int done = s->done[i], rows = US_MIN(computable(s, i), done + s->granule[i]);
-        if (rows > done && (rows == done + s->granule[i] || rows == s->h[i])) {
+        const int done = s->done[i], rows = US_MIN(computable(s, i), done + s->step[i]);
+        if (rows > done && (rows == done + s->step[i] || rows == s->h[i])) {
             turn->stage = i;
             turn->y0 = done;
             turn->y1 = s->done[i] = rows;
@@ -141,6 +146,11 @@ static int64_t tall(const struct us_net *net) {
     return (int64_t)96 << net->options.levels;
 }
 
+/* Rows of the image whose output is done. */
+static int given(const struct us_schedule *s) {
+    return s->done[s->stages - 1] * s->net->heads[0].scale;
+}
+
 void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const int *tile, int feed) {
     struct us_schedule s;
     struct us_turn turn;
@@ -152,14 +162,13 @@ void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const i
         s.fed = US_MIN(s.fed + feed, s.image_h);
         rings->image = US_MAX(rings->image, s.fed - before);
         while (us_schedule_next(&s, &turn)) {
-            /* What a turn writes must leave alone what it and others still read. */
-            const int lowest = us_schedule_lowest(&s, turn.stage);
-            if (turn.stage == s.stages - 1)
-                rings->rows[turn.stage] = US_MAX(rings->rows[turn.stage], turn.y1 - turn.y0);
-            else
-                rings->rows[turn.stage] = US_MAX(rings->rows[turn.stage], turn.y1 - US_MIN(lowest, turn.y0));
+            /* What a turn writes must leave alone what is still to be read. */
+            const int lowest = turn.stage == s.stages - 1 ? turn.y0 : us_schedule_lowest(&s, turn.stage);
+            rings->rows[turn.stage] = US_MAX(rings->rows[turn.stage], turn.y1 - US_MIN(lowest, turn.y0));
         }
+        if (s.fed < s.image_h)
+            rings->lag = US_MAX(rings->lag, s.fed - given(&s));
     }
     for (i = 0; i < s.stages - 1; i++)
-        rings->rows[i] = round_up(rings->rows[i], s.granule[i]);
+        rings->rows[i] = round_up(rings->rows[i], s.step[i]); /* rows of a tile lie one after the other */
 }

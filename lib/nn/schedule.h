@@ -16,8 +16,7 @@ struct us_schedule {
     int image_h; /* padded */
     int fed;     /* rows of the image that are there; all of them: image_h */
     int h[US_MAX_STAGES];
-    int granule[US_MAX_STAGES]; /* rows of a turn: a multiple of the tile; what is computed begins at a multiple of it
-                                 */
+    int step[US_MAX_STAGES]; /* rows of a turn: a row of tiles, or one or two; fewer at the end */
     int done[US_MAX_STAGES];
 };
 /* tile: of every unit. stream 0: a stage is one turn. height: of the image, padded. */
@@ -36,6 +35,7 @@ int us_schedule_lowest(const struct us_schedule *s, int unit);
 struct us_rings {
     int image;
     int rows[US_MAX_STAGES]; /* of the units' maps; of the logits; the last: rows of a turn of the output */
+    int lag;                 /* most rows of the image that were taken and whose output could not be given yet */
 };
 void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const int *tile, int feed);
 

@@ -175,7 +175,7 @@ int us_validator_run(struct us_validator *v, const struct us_trainer *t, const s
         shape.net = t->net;
         shape.height = h;
         shape.width = w;
-        code = us_evaluate(v->ctx, &shape, folded, x, v->probability, v->memory, NULL);
+        code = us_evaluate(v->ctx, &shape, folded, x, v->probability, v->memory, NULL, NULL);
         if (code)
             break;
         foreground(v->probability, t->net->options.classes, h * w);

@@ -109,7 +109,7 @@ static void stream_into(const struct us_evaluation_shape *shape, const struct us
     int64_t fed = 0, got = 0, c, y;
     us_evaluation_measure(&size, context, shape);
     memory = guarded(size.maps + size.scratch);
-    e = us_evaluation_begin(context, shape, folded, memory);
+    e = us_evaluation_begin(context, shape, folded, memory, memory + size.maps);
     us_evaluation_output(e, probability, (size_t)(h * w), (int)h);
     while (fed < h) {
         const int64_t some = 1 + (int64_t)us_rng_below(&rng, US_EVALUATION_FEED), n = US_MIN(some, h - fed);
@@ -155,7 +155,7 @@ static int compare(const unetstar_model_options *o, int64_t h, int64_t w, int pr
     shape.precision = precision;
     us_evaluation_measure(&size, context, &shape);
     memory = guarded(size.maps + size.scratch);
-    assert_int_equal(us_evaluate(context, &shape, folded, x, whole, memory, NULL), 0);
+    assert_int_equal(us_evaluate(context, &shape, folded, x, whole, memory, NULL, NULL), 0);
     release(memory, size.maps + size.scratch);
     shape.stream = 1;
     stream_into(&shape, folded, x, stream);
