@@ -397,6 +397,21 @@ typedef struct unetstar_image {
 } unetstar_image;
 UNETSTAR_API int unetstar_image_init(unetstar_image *image, size_t size);
 
+/* An image that is asked for by rows, so that it need not be in memory. read_rows stores rows y .. y + n - 1, row_stride bytes
+ * apart, into memory of the library, samples as in unetstar_image, and returns 0; any other value stops the call with EUSER. Rows
+ * come in ascending order without gaps, from row 0; each further pass begins at row 0 again, and must get the same pixels. There
+ * are up to three passes with min-max and CLAHE (extrema, histograms, the network), and two more with standardize. A source is
+ * read during the call it was given to, on the calling thread; user is handed on to read_rows. */
+typedef struct unetstar_source {
+    size_t struct_size;
+    int (*read_rows)(void *user, int64_t y, int64_t n, void *rows, int64_t row_stride);
+    void *user;
+    int64_t width, height; /* pixels, 1 .. 32768 */
+    int32_t channels;      /* 1 or 3 */
+    int32_t bits;          /* 8 or 16 */
+} unetstar_source;
+UNETSTAR_API int unetstar_source_init(unetstar_source *source, size_t size);
+
 /* Where a field of view came from. */
 enum {
     UNETSTAR_FIELD_GIVEN = 0, /* the caller's mask */
@@ -428,6 +443,33 @@ UNETSTAR_API int unetstar_prep_options_init(unetstar_prep_options *options, size
  * standardize needs one). Errors: EINVAL, ESHAPE, ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_preprocess(unetstar_context *context, const unetstar_prep_options *options,
                                                     const unetstar_image *image, const unetstar_image *mask, float *x);
+
+/* What preprocessing has to know of a whole image before it can make any part of the network's input: extrema of min-max, tables
+ * of CLAHE, mean and deviation of standardize, and the field of view. It takes a few kilobytes to some megabytes (256 bytes a
+ * tile and channel), whatever the size of the image, belongs to the size, channels and bits of that image, and never changes. */
+typedef struct unetstar_prep_state unetstar_prep_state;
+/* Learns it from a source of rows, without ever holding more of the image than a band of 256 kilobytes or one row: with less
+ * than 16 megabytes for any image. prep NULL: defaults. find_field 1: the field of view is found too, and kept; 0: only where
+ * standardize needs one. The bits are those of unetstar_preprocess without a mask.
+ * read_rows is called in passes over all rows: one when min_max is set or a field is looked for (extrema and a reduced
+ * picture), one for CLAHE (histograms), two for standardize (mean, deviation); not at all when none of these is on. A source
+ * that gives other pixels in a later pass gets values that are cut off at the ends of their range, and no error. cancel is
+ * looked at between bands.
+ * Errors: EINVAL, ENOMEM, EUSER (read_rows failed; the text names its result and the row), ECANCELED, ESTATE (fork).
+ * Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_fit(unetstar_prep_state **out, unetstar_context *context,
+                                                  const unetstar_prep_options *prep, const unetstar_source *source,
+                                                  int32_t find_field, const unetstar_cancel *cancel);
+UNETSTAR_API void unetstar_prep_state_destroy(unetstar_prep_state *state);
+/* As bytes, to keep beside the image or to send to where parts of it are segmented: options, shape and all that was learned,
+ * with a checksum; little-endian, the same on every machine. write gets them in order, in parts. Errors: EINVAL, EIO (write
+ * failed). Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_state_save(const unetstar_prep_state *state, unetstar_write_fn write,
+                                                         void *user);
+/* And back; data is read only during the call. Errors: EINVAL, EFORMAT (not the bytes of a save, cut off or damaged), EVERSION
+ * (saved by a later version of the format), ENOMEM. Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_state_load(unetstar_prep_state **out, unetstar_context *context,
+                                                         const void *data, size_t size);
 
 /* A synthetic fundus photograph: background shading, optic disc, macula, branching tapering vessels with reflexes, noise.
  * rgb (h, w, 3), label (h, w) and mask (h, w) as 0 / 255; label and mask may be NULL. The same seed gives the same picture on
@@ -724,19 +766,9 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run(unetstar_session *session, 
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run_tensor(unetstar_session *session, int64_t n, int64_t h, int64_t w,
                                                             const float *x, float *probability,
                                                             const unetstar_cancel *cancel);
-/* The same from a source of rows into a sink of rows: read_rows is asked for rows in ascending order, and from row 0 again up
- * to three times; write_rows gets finished rows of (channels, w) floats in ascending order. A non-zero result of either is
- * EUSER. In this version the image is read whole first. */
-typedef struct unetstar_source {
-    size_t struct_size;
-    int (*read_rows)(void *user, int64_t y, int64_t n, void *rows, int64_t row_stride);
-    void *user;
-    int64_t width, height;
-    int32_t channels; /* 1 or 3 */
-    int32_t bits;     /* 8 or 16 */
-} unetstar_source;
+/* The same from a source of rows into a sink of rows: write_rows gets finished rows of (channels, w) floats in ascending
+ * order. A non-zero result of it or of read_rows is EUSER. In this version the image is read whole first. */
 typedef int (*unetstar_write_rows_fn)(void *user, int64_t y, int64_t n, const float *rows);
-UNETSTAR_API int unetstar_source_init(unetstar_source *source, size_t size);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *source,
                                                           unetstar_write_rows_fn write_rows, void *user,
                                                           const unetstar_cancel *cancel);
