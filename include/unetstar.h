@@ -412,7 +412,6 @@ typedef struct unetstar_source {
 } unetstar_source;
 UNETSTAR_API int unetstar_source_init(unetstar_source *source, size_t size);
 
-typedef struct unetstar_prep_state unetstar_prep_state;
 /* Where a field of view came from. */
 enum {
     UNETSTAR_FIELD_GIVEN = 0, /* the caller's mask */
@@ -444,6 +443,33 @@ UNETSTAR_API int unetstar_prep_options_init(unetstar_prep_options *options, size
  * standardize needs one). Errors: EINVAL, ESHAPE, ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_preprocess(unetstar_context *context, const unetstar_prep_options *options,
                                                     const unetstar_image *image, const unetstar_image *mask, float *x);
+
+/* What preprocessing has to know of a whole image before it can make any part of the network's input: extrema of min-max, tables
+ * of CLAHE, mean and deviation of standardize, and the field of view. It takes a few kilobytes to some megabytes (256 bytes a
+ * tile and channel), whatever the size of the image, belongs to the size, channels and bits of that image, and never changes. */
+typedef struct unetstar_prep_state unetstar_prep_state;
+/* Learns it from a source of rows, without ever holding more of the image than a band of 256 kilobytes or one row: with less
+ * than 16 megabytes for any image. prep NULL: defaults. find_field 1: the field of view is found too, and kept; 0: only where
+ * standardize needs one. The bits are those of unetstar_preprocess without a mask.
+ * read_rows is called in passes over all rows: one when min_max is set or a field is looked for (extrema and a reduced
+ * picture), one for CLAHE (histograms), two for standardize (mean, deviation); not at all when none of these is on. A source
+ * that gives other pixels in a later pass gets values that are cut off at the ends of their range, and no error. cancel is
+ * looked at between bands.
+ * Errors: EINVAL, ENOMEM, EUSER (read_rows failed; the text names its result and the row), ECANCELED, ESTATE (fork).
+ * Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_fit(unetstar_prep_state **out, unetstar_context *context,
+                                                  const unetstar_prep_options *prep, const unetstar_source *source,
+                                                  int32_t find_field, const unetstar_cancel *cancel);
+UNETSTAR_API void unetstar_prep_state_destroy(unetstar_prep_state *state);
+/* As bytes, to keep beside the image or to send to where parts of it are segmented: options, shape and all that was learned,
+ * with a checksum; little-endian, the same on every machine. write gets them in order, in parts. Errors: EINVAL, EIO (write
+ * failed). Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_state_save(const unetstar_prep_state *state, unetstar_write_fn write,
+                                                         void *user);
+/* And back; data is read only during the call. Errors: EINVAL, EFORMAT (not the bytes of a save, cut off or damaged), EVERSION
+ * (saved by a later version of the format), ENOMEM. Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_state_load(unetstar_prep_state **out, unetstar_context *context,
+                                                         const void *data, size_t size);
 
 /* A synthetic fundus photograph: background shading, optic disc, macula, branching tapering vessels with reflexes, noise.
  * rgb (h, w, 3), label (h, w) and mask (h, w) as 0 / 255; label and mask may be NULL. The same seed gives the same picture on
@@ -713,7 +739,7 @@ typedef struct unetstar_session unetstar_session;
 enum { UNETSTAR_PLAN_AUTO = 0, UNETSTAR_PLAN_WHOLE = 1, UNETSTAR_PLAN_STREAM = 2 };
 typedef struct unetstar_session_options {
     size_t struct_size;
-    int64_t memory_budget; /* most bytes of maps or rings and scratch, 0: any. A run that needs more is ELIMIT and says how much */
+    int64_t memory_budget; /* most bytes of maps or rings and scratch, 0: any; a run that needs more is ELIMIT */
     void *arena;           /* borrowed memory for the session, aligned to 64, or NULL: from the allocator as sizes demand */
     size_t arena_size;
     int32_t plan;          /* UNETSTAR_PLAN_AUTO */

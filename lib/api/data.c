@@ -1,4 +1,4 @@
-/* data.c - exported: images, field of view, preprocessing, the synthetic fundus, datasets. */
+/* data.c - exported: images, field of view, the synthetic fundus, datasets. */
 #include "api/api.h"
 
 #include <string.h>
@@ -86,68 +86,6 @@ int unetstar_find_field_of_view(unetstar_context *context, const unetstar_image 
         return code;
     us_fp_enter();
     code = us_field_find(context, &view, mask, source);
-    us_fp_leave();
-    return code;
-}
-
-/* ---- Preprocessing ---- */
-
-typedef char check_prep[sizeof(unetstar_prep_options) == offsetof(unetstar_prep_options, gamma) + sizeof(float) ? 1 : -1];
-
-void us_prep_from_options(struct us_prep *prep, const unetstar_prep_options *o) {
-    prep->color = o->color;
-    prep->min_max = o->min_max;
-    prep->clahe_tiles = o->clahe_tiles;
-    prep->standardize = o->standardize;
-    prep->clahe_clip = o->clahe_clip;
-    prep->gamma = o->gamma;
-}
-
-void us_prep_to_options(unetstar_prep_options *o, const struct us_prep *prep) {
-    memset(o, 0, sizeof *o);
-    o->struct_size = sizeof *o;
-    o->color = prep->color;
-    o->min_max = prep->min_max;
-    o->clahe_tiles = prep->clahe_tiles;
-    o->standardize = prep->standardize;
-    o->clahe_clip = prep->clahe_clip;
-    o->gamma = prep->gamma;
-}
-
-static void prep_defaults(unetstar_prep_options *o) {
-    struct us_prep prep;
-    us_prep_default(&prep);
-    us_prep_to_options(o, &prep);
-}
-
-int unetstar_prep_options_init(unetstar_prep_options *options, size_t size) {
-    unetstar_prep_options defaults;
-    prep_defaults(&defaults);
-    return us_options_init(options, size, &defaults, sizeof defaults, "preprocessing options");
-}
-
-int unetstar_preprocess(unetstar_context *context, const unetstar_prep_options *options, const unetstar_image *image,
-                        const unetstar_image *mask, float *x) {
-    unetstar_prep_options o;
-    struct us_prep prep;
-    struct us_image view;
-    uint8_t *field = NULL;
-    int code = us_need(context, "context");
-    code = code ? code : us_need(x, "x");
-    prep_defaults(&o);
-    code = code ? code : us_options_read(&o, sizeof o, options, "preprocessing options");
-    us_prep_from_options(&prep, &o);
-    us_fp_enter(); /* comparing a NaN must not trap */
-    code = code ? code : us_prep_check(&prep);
-    us_fp_leave();
-    code = code ? code : us_image_view(&view, image, "image");
-    if (code)
-        return code;
-    us_fp_enter();
-    code = us_mask_bytes(context, &field, mask, &view);
-    if (!code)
-        code = us_prep_run(context, &prep, &view, field, x);
-    us_free(context, field);
     us_fp_leave();
     return code;
 }

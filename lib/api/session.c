@@ -48,6 +48,15 @@ static int take_models(unetstar_session *s, const unetstar_model *const *models,
     return code;
 }
 
+/* Keeps the state alive from now on, and lets go of the one before. */
+static void keep_state(unetstar_session *session, const unetstar_prep_state *state) {
+    unetstar_prep_state *kept = (unetstar_prep_state *)(uintptr_t)state; /* counting itself in is no change a caller sees */
+    if (kept)
+        us_atomic_add(&kept->refs, 1);
+    unetstar_prep_state_destroy(session->prep_state);
+    session->prep_state = kept;
+}
+
 int unetstar_session_create(unetstar_session **out, unetstar_context *context, const unetstar_model *const *models,
                             int64_t n_models, const unetstar_session_options *options) {
     unetstar_session_options o = session_defaults;
@@ -78,7 +87,7 @@ int unetstar_session_create(unetstar_session **out, unetstar_context *context, c
     inner.max_width = o.max_width;
     inner.max_height = o.max_height;
     inner.single_pass = o.single_pass;
-    inner.fit = NULL;
+    inner.fit = o.prep_state ? &o.prep_state->state : NULL;
     code = us_session_check(&inner);
     if (code)
         return code;
@@ -88,6 +97,8 @@ int unetstar_session_create(unetstar_session **out, unetstar_context *context, c
     if (s) {
         s->ctx = us_context_ref(context);
         code = take_models(s, models, n_models, &inner);
+        if (!code)
+            keep_state(s, o.prep_state);
         if (code)
             unetstar_session_destroy(s);
         else
@@ -108,6 +119,7 @@ void unetstar_session_destroy(unetstar_session *session) {
         us_folded_unref(session->folded[i]);
         us_model_unref(session->models[i]);
     }
+    unetstar_prep_state_destroy(session->prep_state);
     us_free(ctx, session->models);
     us_free(ctx, session->folded);
     us_free(ctx, session);
@@ -115,8 +127,11 @@ void unetstar_session_destroy(unetstar_session *session) {
 }
 
 int unetstar_session_set_prep_state(unetstar_session *session, const unetstar_prep_state *state) {
-    (void)state;
-    return us_need(session, "session");
+    int code = us_need(session, "session");
+    code = code ? code : us_session_set_fit(session->session, state ? &state->state : NULL);
+    if (!code)
+        keep_state(session, state);
+    return code;
 }
 
 int64_t unetstar_session_channels(const unetstar_session *session) {
@@ -196,26 +211,15 @@ int unetstar_session_run_tensor(unetstar_session *session, int64_t n, int64_t h,
 
 int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *source, unetstar_write_rows_fn write_rows,
                               void *user, const unetstar_cancel *cancel) {
-    unetstar_source s = source_defaults;
-    unetstar_image image;
-    struct us_rows_source inner;
     struct us_rows_sink sink = {NULL, NULL, NULL};
     struct us_watch watch = {NULL, NULL, NULL};
+    struct us_rows_source inner;
     struct us_image view;
+    unetstar_source s;
     int code = us_need(session, "session");
-    code = code ? code : us_need(source, "source");
-    code = code ? code : us_options_read(&s, sizeof s, source, "source");
-    if (!code && (!s.read_rows || !write_rows))
-        code = us_fail(UNETSTAR_EINVAL, "a source needs read_rows and a sink write_rows");
-    if (code)
-        return code;
-    unetstar_image_init(&image, sizeof image);
-    image.data = &s; /* checked for its shape only */
-    image.width = s.width;
-    image.height = s.height;
-    image.channels = s.channels;
-    image.bits = s.bits;
-    code = us_image_view(&view, &image, "source");
+    code = code ? code : us_source_view(&s, &view, source);
+    if (!code && !write_rows)
+        code = us_fail(UNETSTAR_EINVAL, "argument write_rows is NULL");
     code = code ? code : us_context_check(session->ctx);
     if (code)
         return code;

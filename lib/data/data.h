@@ -143,10 +143,18 @@ void us_prep_row(const struct us_prep_state *s, int64_t y, const void *row, floa
 int us_prep_field_row(const struct us_prep_state *s, int64_t y, uint8_t *mask);
 /* A ready state to other memory of s->kept bytes; the old memory is then free. */
 void us_prep_state_move(struct us_prep_state *s, void *memory);
+/* Ready without a pass: what would have been learned was put in. The range of a plane that min-max gives. */
+void us_prep_state_end(struct us_prep_state *s);
+void us_prep_plane_range(struct us_prep_plane *plane, int32_t least, int32_t most);
 /* Passes before the state is ready, 0 .. 4. */
 int us_prep_passes(const struct us_prep *prep, int field);
 /* The first step that must have seen the whole image: "min-max", "CLAHE", "standardize"; NULL: each pixel stands alone. */
 const char *us_prep_global_step(const struct us_prep *prep);
+/* A ready state as bytes (prep_bytes.c), the same on every machine; the first non-zero result of write, or 0. */
+int us_prep_state_write(const struct us_prep_state *s, unetstar_write_fn write, void *user);
+/* And back, ready, its memory allocated: us_free(ctx, s->memory). EFORMAT, EVERSION (a later version's), ENOMEM; *s is then as
+ * it was. */
+int us_prep_state_read(struct us_prep_state *s, us_context *ctx, const void *data, size_t size);
 
 /* ---- Synthetic fundus (synthetic*.c) ---- */
 

@@ -289,12 +289,18 @@ void us_prep_state_rows(struct us_prep_state *s, int64_t y, int64_t n, const voi
     }
 }
 
+void us_prep_plane_range(struct us_prep_plane *p, int32_t least, int32_t most) {
+    p->least = least;
+    p->most = most;
+    p->low = least;
+    p->range = most > least ? (double)most - least : 1.0; /* a uniform channel becomes 0 */
+}
+
 static void end_plane(const struct us_prep_state *s, struct us_prep_plane *p) {
     const double n = (double)(s->inside ? s->inside : s->width * s->height);
-    if (s->pass == EXTREMA && s->prep.min_max) {
-        p->low = p->least;
-        p->range = p->most > p->least ? (double)p->most - p->least : 1.0; /* a uniform channel becomes 0 */
-    } else if (s->pass == SUM) {
+    if (s->pass == EXTREMA && s->prep.min_max)
+        us_prep_plane_range(p, p->least, p->most);
+    if (s->pass == SUM) {
         p->mean = (s->inside ? p->sum : p->sum_all) / n;
         p->sum = 0;
     } else if (s->pass == SQUARES) {
@@ -317,6 +323,10 @@ int us_prep_state_pass(struct us_prep_state *s) {
 }
 
 /* ---- Ready ---- */
+
+void us_prep_state_end(struct us_prep_state *s) {
+    s->pass = READY;
+}
 
 void us_prep_row(const struct us_prep_state *s, int64_t y, const void *row, float *x, size_t channel_stride) {
     int64_t at, n, i;

@@ -27,6 +27,8 @@ struct world {
     unetstar_dataset *first, *second;
     unetstar_tensor *tensor;
     unetstar_cancel *cancel;
+    unetstar_prep_state *prep, *prep_again;
+    struct blob prep_bytes;
     uint8_t pixels[48 * 48 * 3], label[48 * 48], mask[48 * 48];
     float probability[48 * 48];
     unsigned char *saved; /* by save_callback */
@@ -189,13 +191,16 @@ static int drop_rows(void *user, int64_t y, int64_t n, const float *rows) {
     (void)y;
     return n < 1 || !rows;
 }
+static void describe_rows(unetstar_source *source, struct world *w) {
+    unetstar_source_init(source, sizeof *source);
+    source->read_rows = read_rows;
+    source->user = w;
+    source->width = source->height = 48;
+    source->channels = 3;
+}
 static int run_rows(struct world *w) {
     unetstar_source source;
-    unetstar_source_init(&source, sizeof source);
-    source.read_rows = read_rows;
-    source.user = w;
-    source.width = source.height = 48;
-    source.channels = 3;
+    describe_rows(&source, w);
     return unetstar_session_run_rows(w->session, &source, drop_rows, w, NULL);
 }
 static int make_metrics(struct world *w) {
@@ -233,6 +238,27 @@ static int preprocess(struct world *w) {
     describe(&image, w->pixels, 3);
     return unetstar_preprocess(w->context, &options, &image, NULL, w->probability);
 }
+static int fit_prep(struct world *w) {
+    unetstar_prep_options options;
+    unetstar_source source;
+    unetstar_prep_options_init(&options, sizeof options);
+    options.standardize = 1;
+    describe_rows(&source, w);
+    w->prep = JUNK;
+    return unetstar_prep_fit(&w->prep, w->context, &options, &source, 1, NULL);
+}
+static int keep_bytes(void *user, const void *data, size_t size) {
+    blob_add((struct blob *)user, data, size);
+    return 0;
+}
+static int save_prep(struct world *w) {
+    blob_free(&w->prep_bytes);
+    return unetstar_prep_state_save(w->prep, keep_bytes, &w->prep_bytes);
+}
+static int load_prep(struct world *w) {
+    w->prep_again = JUNK;
+    return unetstar_prep_state_load(&w->prep_again, w->context, w->prep_bytes.data, w->prep_bytes.size);
+}
 static int paint(struct world *w) {
     return unetstar_synthetic_fundus(w->context, 3, 48, 48, w->pixels, w->label, w->mask);
 }
@@ -267,6 +293,8 @@ UNDO(loaded, model, loaded)
 UNDO(session, session, session)
 UNDO(metrics, metrics, metrics)
 UNDO(first, dataset, first)
+UNDO(prep, prep_state, prep)
+UNDO(prep_again, prep_state, prep_again)
 static void undo_folds(struct world *w) {
     undo_first(w);
     unetstar_dataset_destroy(w->second);
@@ -431,7 +459,9 @@ static void test_segment(void **state) {
     blob_model(&before, w->loaded);
     exhaust(w, "session", make_session, undo_session, MAY_KEEP); /* the model keeps its folded weights */
     exhaust(w, "run", run_session, undo_nothing, MAY_KEEP);
-    exhaust(w, "run rows", run_rows, undo_nothing, KEEPS_NOTHING);
+    undo_session(w);
+    OK(make_session(w));
+    exhaust(w, "run rows", run_rows, undo_nothing, MAY_KEEP);
     blob_model(&after, w->loaded);
     blobs_equal(&before, &after, "the weights");
     blob_free(&before);
@@ -450,6 +480,12 @@ static void test_data_and_metrics(void **state) {
     exhaust(w, "scores", score, undo_nothing, MAY_KEEP);
     exhaust(w, "synthetic", paint, undo_nothing, KEEPS_NOTHING);
     exhaust(w, "preprocess", preprocess, undo_nothing, KEEPS_NOTHING);
+    exhaust(w, "fit of preprocessing", fit_prep, undo_prep, KEEPS_NOTHING);
+    OK(save_prep(w)); /* which allocates nothing */
+    exhaust(w, "load of preprocessing", load_prep, undo_prep_again, KEEPS_NOTHING);
+    undo_prep_again(w);
+    undo_prep(w);
+    blob_free(&w->prep_bytes);
     exhaust(w, "field of view", find_field, undo_nothing, KEEPS_NOTHING);
     exhaust(w, "primitives", convolve, undo_nothing, KEEPS_NOTHING);
     OK(make_dataset(w));

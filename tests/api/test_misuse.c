@@ -239,7 +239,22 @@ static void describe(unetstar_image *image, const void *data, int32_t channels) 
     image->channels = channels;
 }
 
+static int write_nothing(void *user, const void *data, size_t size) {
+    (void)user;
+    (void)data;
+    (void)size;
+    return 0;
+}
+static int read_rows(void *user, int64_t row, int64_t n, void *rows, int64_t stride) {
+    (void)user;
+    (void)row;
+    memset(rows, 100, (size_t)(n * stride));
+    return 0;
+}
+
 static void test_images_and_datasets(void **state) {
+    unetstar_prep_state *learned = NULL;
+    unetstar_source rows;
     unetstar_image image, labels, nothing, found;
     unetstar_dataset *set, *train, *test;
     const int64_t indices[1] = {0};
@@ -261,6 +276,25 @@ static void test_images_and_datasets(void **state) {
     NULLED("mask", unetstar_preprocess(context, NULL, &image, &nothing, out));
     NULLED("x", unetstar_preprocess(context, NULL, &image, NULL, NULL));
     OK(unetstar_preprocess(context, NULL, &image, NULL, out));
+    NULLED("source", unetstar_source_init(NULL, 16));
+    OK(unetstar_source_init(&rows, sizeof rows));
+    rows.read_rows = read_rows;
+    rows.width = rows.height = 48;
+    NULLED("out", unetstar_prep_fit(NULL, context, NULL, &rows, 0, NULL));
+    NULLED("context", unetstar_prep_fit(&learned, NULL, NULL, &rows, 0, NULL));
+    assert_null(learned);
+    NULLED("source", unetstar_prep_fit(&learned, context, NULL, NULL, 0, NULL));
+    OK(unetstar_prep_fit(&learned, context, NULL, &rows, 0, NULL));
+    NULLED("state", unetstar_prep_state_save(NULL, write_nothing, NULL));
+    NULLED("write", unetstar_prep_state_save(learned, NULL, NULL));
+    OK(unetstar_prep_state_save(learned, write_nothing, NULL));
+    unetstar_prep_state_destroy(learned);
+    unetstar_prep_state_destroy(NULL);
+    NULLED("out", unetstar_prep_state_load(NULL, context, pixels, 8));
+    NULLED("context", unetstar_prep_state_load(&learned, NULL, pixels, 8));
+    assert_null(learned);
+    NULLED("data", unetstar_prep_state_load(&learned, context, NULL, 8));
+    assert_null(learned);
     NULLED("context", unetstar_synthetic_fundus(NULL, 1, 48, 48, pixels, label, mask));
     NULLED("rgb", unetstar_synthetic_fundus(context, 1, 48, 48, NULL, label, mask));
     OK(unetstar_synthetic_fundus(context, 1, 48, 48, pixels, NULL, NULL));
@@ -300,12 +334,6 @@ static void test_images_and_datasets(void **state) {
     unetstar_dataset_destroy(NULL);
 }
 
-static int write_nothing(void *user, const void *data, size_t size) {
-    (void)user;
-    (void)data;
-    (void)size;
-    return 0;
-}
 static int64_t read_nothing(void *user, void *data, size_t size) {
     (void)user;
     (void)data;
@@ -396,12 +424,6 @@ static void test_models_and_optimizers(void **state) {
     unetstar_model_destroy(model);
 }
 
-static int read_rows(void *user, int64_t row, int64_t n, void *rows, int64_t stride) {
-    (void)user;
-    (void)row;
-    memset(rows, 100, (size_t)(n * stride));
-    return 0;
-}
 static int write_rows(void *user, int64_t row, int64_t n, const float *rows) {
     (void)user;
     (void)row;
@@ -490,6 +512,8 @@ static void test_trainers_sessions_metrics(void **state) {
     NULLED("read_rows", unetstar_session_run_rows(session, &no_reader, write_rows, NULL, NULL));
     NULLED("write_rows", unetstar_session_run_rows(session, &source, NULL, NULL, NULL));
     OK(unetstar_session_run_rows(session, &source, write_rows, NULL, NULL));
+    NULLED("session", unetstar_session_set_prep_state(NULL, NULL));
+    OK(unetstar_session_set_prep_state(session, NULL));
     workspace.struct_size = sizeof workspace;
     NULLED("session", unetstar_session_workspace_size(NULL, 8, 8, &workspace));
     NULLED("workspace", unetstar_session_workspace_size(session, 8, 8, NULL));

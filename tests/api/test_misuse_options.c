@@ -125,6 +125,22 @@ static int with_source(const void *o) {
     unetstar_session_destroy(s);
     return code;
 }
+static int fit(const unetstar_prep_options *o, const unetstar_source *source) {
+    unetstar_prep_state *p = (unetstar_prep_state *)64;
+    const int code = unetstar_prep_fit(&p, context, o, source, 1, NULL);
+    unetstar_prep_state_destroy(p);
+    return code;
+}
+static int with_prep_of_a_fit(const void *o) {
+    unetstar_source source;
+    OK(unetstar_source_init(&source, sizeof source));
+    source.read_rows = no_rows;
+    source.width = source.height = 48;
+    return fit((const unetstar_prep_options *)o, &source);
+}
+static int with_source_of_a_fit(const void *o) {
+    return fit(NULL, (const unetstar_source *)o);
+}
 
 #define INIT(name, type) \
     static int init_##name(void *o, size_t size) { \
@@ -180,6 +196,8 @@ static const struct options {
     {"trainer", sizeof(unetstar_trainer_options), init_trainer_options, with_trainer},
     {"session", sizeof(unetstar_session_options), init_session_options, with_session},
     {"source", sizeof(unetstar_source), init_source, with_source},
+    {"prep of a fit", sizeof(unetstar_prep_options), init_prep_options, with_prep_of_a_fit},
+    {"source of a fit", sizeof(unetstar_source), init_source, with_source_of_a_fit},
 };
 
 static void test_struct_sizes(void **state) {
@@ -221,7 +239,7 @@ static void test_struct_sizes(void **state) {
             OK(o->init(&v, size));
             for (i = size; i < sizeof v; i++)
                 assert_int_equal(v.bytes[i], 0xee);
-            if (o->use != with_image && o->use != with_source) /* which have no default for data and size */
+            if (o->init != init_image && o->init != init_source) /* which have no default for data and size */
                 if (o->use != with_trainer || size == sizeof(size_t)) /* and the full-size trainer is large */
                     if (o->use != with_model || size == sizeof(size_t))
                         OK(o->use(&v));
@@ -394,6 +412,9 @@ static const struct range ranges[] = {
     R(O_SESSION, S, precision, I32, -1, 3, BIG, -BIG, 0, 1),
     R(O_SESSION, S, views, I32, 0, 3, 16, -BIG, 1, 8),
     R(O_SESSION, S, clip_to_field, I32, -1, 2, BIG, -BIG, 0, 1),
+    R(O_SESSION, S, single_pass, I32, -1, 2, BIG, -BIG, 0, 0),
+    R(O_SESSION, S, max_width, I64, -1, 32769, -1e18, 1e18, 0, 0),
+    R(O_SESSION, S, max_height, I64, -1, 32769, -1e18, 1e18, 0, 0),
 };
 
 static void put(void *options, const struct range *r, double value) {
@@ -452,9 +473,6 @@ static void test_not_supported(void **state) {
     m.precision = UNETSTAR_PRECISION_INT8;
     FAILS(UNETSTAR_ENOTSUPPORTED, with_model(&m));
     s.precision = UNETSTAR_PRECISION_INT8;
-    FAILS(UNETSTAR_ENOTSUPPORTED, with_session(&s));
-    s.precision = UNETSTAR_PRECISION_FAST;
-    s.plan = UNETSTAR_PLAN_STREAM;
     FAILS(UNETSTAR_ENOTSUPPORTED, with_session(&s));
 }
 
