@@ -115,6 +115,24 @@ struct us_wino_accumulate {
     int accumulate;
 };
 
+/*
+ * Pixels that are computed while a Winograd transform loads them. Of an operand, u = relu(fma(x, scale, shift)), scale NULL:
+ * relu(x), relu only if it is set. A pixel is u of `main`, or u of main times or plus u of `skip`. The main part of a product or
+ * sum is half as large (nearest upsampling): pixel (i, j) of a tile takes its pixel ((i + 1) / 2, (j + 1) / 2), since a tile
+ * begins at an odd row and column. x: the pixel of the tile's first place. scale, shift: 16 floats.
+ */
+enum us_wino_fusion { US_WINO_MAIN, US_WINO_PRODUCT, US_WINO_SUM };
+struct us_wino_operand {
+    const float *x;
+    size_t row_stride; /* floats */
+    const float *scale, *shift;
+    int relu;
+};
+struct us_wino_load {
+    struct us_wino_operand main, skip;
+    enum us_wino_fusion fusion;
+};
+
 /* One pass of an optimizer over n parameters (n a multiple of 16). g' = g * grad_scale (+ l2 * p when l2 != 0, one fma:
  * fma(l2, p, g')). Then
  *   Adam: m = fma(1-b1, g' - m, m); v = fma(g' * (1-b2), g', v * b2); |m| < 2^-100 and v < 2^-100 become +0;
@@ -147,6 +165,8 @@ struct us_kernels {
      */
     /* v[xi] = B^T x B of the t x t pixels at x. */
     void (*wino_input)(int m, float *v, size_t v_stride, const float *x, size_t row_stride);
+    /* The same of t x t pixels that are first computed as `load` says. */
+    void (*wino_input_load)(int m, float *v, size_t v_stride, const struct us_wino_load *load);
     /* y = A^T M A + bias (NULL: nothing added); only the first rows x cols of the m x m pixels are written. */
     void (*wino_output)(int m, float *y, size_t row_stride, int rows, int cols, const float *mm, size_t m_stride,
                         const float *bias);

@@ -190,8 +190,30 @@ static US_INLINE void wino_axis(const enum wino_transform which, const int m, vf
         wino_weights_grad_axis(m, o, x);
 }
 
-/* Pixel (i, j) of src is at src + i * src_row + j * src_col; likewise dst. bias may be NULL. The unrolled loops have
- * fixed bounds, since clang unrolls them before it has inlined this function and knows n_in and n_out. */
+/* The second axis, and the way out: pixel (i, j) is written to dst + i * dst_row + j * dst_col. bias may be NULL. The
+ * unrolled loops have fixed bounds, since clang unrolls them before it has inlined this function and knows n_in and n_out. */
+static US_INLINE void wino_second_axis(const enum wino_transform which, const int m, float *dst, size_t dst_row,
+                                       size_t dst_col, const int n_out, const vf *half, const int n_in,
+                                       const float *bias) {
+    for (int i = 0; i < n_out; i++)
+        for (int v = 0; v < NV; v++) {
+            const vf b = bias ? v_load(bias + v * VW) : v_zero();
+            float *to = dst + (size_t)i * dst_row + v * VW;
+            vf x[WINO_MAX_T], o[WINO_MAX_T];
+
+            US_UNROLL
+            for (int j = 0; j < WINO_MAX_T; j++)
+                if (j < n_in)
+                    x[j] = half[(i * n_in + j) * NV + v];
+            wino_axis(which, m, o, x);
+            US_UNROLL
+            for (int j = 0; j < WINO_MAX_T; j++)
+                if (j < n_out)
+                    v_store(to + (size_t)j * dst_col, bias ? v_add(o[j], b) : o[j]);
+        }
+}
+
+/* Pixel (i, j) of src is at src + i * src_row + j * src_col. */
 static US_INLINE void wino_tile(const enum wino_transform which, const int m, float *dst, size_t dst_row,
                                 size_t dst_col, const int n_out, const float *src, size_t src_row, size_t src_col,
                                 const int n_in, const float *bias) {
@@ -212,27 +234,82 @@ static US_INLINE void wino_tile(const enum wino_transform which, const int m, fl
                 if (i < n_out)
                     half[(i * n_in + j) * NV + v] = o[i];
         }
-    for (int i = 0; i < n_out; i++)
-        for (int v = 0; v < NV; v++) {
-            const vf b = bias ? v_load(bias + v * VW) : v_zero();
-            float *to = dst + (size_t)i * dst_row + v * VW;
+    wino_second_axis(which, m, dst, dst_row, dst_col, n_out, half, n_in, bias);
+}
+
+/* ---- input pixels computed while they are loaded ---- */
+
+/* No branch for what an operand lacks: x * 1 - 0 is x, and no number is below a floor of minus infinity. */
+struct wino_affine {
+    vf scale, shift, floor;
+};
+
+static US_INLINE struct wino_affine wino_affine(const struct us_wino_operand *o, const int v) {
+    struct wino_affine a;
+
+    a.scale = o->scale ? v_load(o->scale + v * VW) : v_set1(1);
+    a.shift = o->scale ? v_load(o->shift + v * VW) : v_set1(-0.0f);
+    a.floor = o->relu ? v_zero() : v_set1(us_float(0xff800000u));
+    return a;
+}
+
+static US_INLINE vf wino_operand(const struct wino_affine *a, const float *x) {
+    return v_max(a->floor, v_fma(v_load(x), a->scale, a->shift));
+}
+
+static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int m, float *dst, size_t dst_col,
+                                     const struct us_wino_load *load) {
+    const int t = m + 2;
+    const size_t main_row = load->main.row_stride, skip_row = load->skip.row_stride;
+    vf half[WINO_MAX_T * WINO_MAX_T * NV];
+
+    for (int v = 0; v < NV; v++) {
+        const struct wino_affine main = wino_affine(&load->main, v), skip = wino_affine(&load->skip, v);
+
+        for (int j = 0; j < t; j++) {
+            const float *from = load->main.x + (size_t)(fusion == US_WINO_MAIN ? j : (j + 1) / 2) * LANES + v * VW;
+            const float *other = fusion == US_WINO_MAIN ? from : load->skip.x + (size_t)j * LANES + v * VW;
             vf x[WINO_MAX_T], o[WINO_MAX_T];
 
             US_UNROLL
-            for (int j = 0; j < WINO_MAX_T; j++)
-                if (j < n_in)
-                    x[j] = half[(i * n_in + j) * NV + v];
-            wino_axis(which, m, o, x);
+            for (int i = 0; i < WINO_MAX_T; i++) {
+                if (i >= t)
+                    continue;
+                if (fusion == US_WINO_MAIN)
+                    x[i] = wino_operand(&main, from + (size_t)i * main_row);
+                else if (i == 0 || i % 2) /* a row of its own; the next one is the same */
+                    x[i] = wino_operand(&main, from + (size_t)((i + 1) / 2) * main_row);
+                else
+                    x[i] = x[i - 1];
+            }
             US_UNROLL
-            for (int j = 0; j < WINO_MAX_T; j++)
-                if (j < n_out)
-                    v_store(to + (size_t)j * dst_col, bias ? v_add(o[j], b) : o[j]);
+            for (int i = 0; i < WINO_MAX_T; i++)
+                if (i < t && fusion == US_WINO_PRODUCT)
+                    x[i] = v_mul(x[i], wino_operand(&skip, other + (size_t)i * skip_row));
+                else if (i < t && fusion == US_WINO_SUM)
+                    x[i] = v_add(x[i], wino_operand(&skip, other + (size_t)i * skip_row));
+            wino_input_axis(m, o, x);
+            US_UNROLL
+            for (int i = 0; i < WINO_MAX_T; i++)
+                if (i < t)
+                    half[(i * t + j) * NV + v] = o[i];
         }
+    }
+    wino_second_axis(WINO_INPUT, m, dst, (size_t)t * dst_col, dst_col, t, half, t, NULL);
 }
 
 #define WINO_FUNCTIONS(m)                                                                                              \
     static US_NOINLINE void wino_input_##m(float *v, size_t v_stride, const float *x, size_t row_stride) {             \
         wino_tile(WINO_INPUT, m, v, (m + 2) * v_stride, v_stride, m + 2, x, row_stride, LANES, m + 2, NULL);           \
+    }                                                                                                                  \
+    static US_NOINLINE void wino_main_##m(float *v, size_t v_stride, const struct us_wino_load *load) {                \
+        wino_load_tile(US_WINO_MAIN, m, v, v_stride, load);                                                            \
+    }                                                                                                                  \
+    static US_NOINLINE void wino_product_##m(float *v, size_t v_stride, const struct us_wino_load *load) {             \
+        wino_load_tile(US_WINO_PRODUCT, m, v, v_stride, load);                                                         \
+    }                                                                                                                  \
+    static US_NOINLINE void wino_sum_##m(float *v, size_t v_stride, const struct us_wino_load *load) {                 \
+        wino_load_tile(US_WINO_SUM, m, v, v_stride, load);                                                             \
     }                                                                                                                  \
     static US_NOINLINE void wino_output_##m(float *y, size_t row_stride, const float *mm, size_t m_stride,             \
                                             const float *bias) {                                                       \
@@ -262,6 +339,16 @@ static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t 
         wino_input_4(v, v_stride, x, row_stride);
     else
         wino_input_6(v, v_stride, x, row_stride);
+}
+
+static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wino_load *load) {
+    static void (*const functions[3][3])(float *, size_t, const struct us_wino_load *) = {
+        {wino_main_2, wino_main_4, wino_main_6},
+        {wino_product_2, wino_product_4, wino_product_6},
+        {wino_sum_2, wino_sum_4, wino_sum_6},
+    };
+
+    functions[load->fusion][m / 2 - 1](v, v_stride, load);
 }
 
 static void wino_output_whole(int m, float *y, size_t row_stride, const float *mm, size_t m_stride, const float *bias) {

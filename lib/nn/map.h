@@ -169,6 +169,9 @@ struct us_input_source {
     int unit;
 };
 void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
+/* How a Winograd transform may load a tile of block b straight from the maps, its first pixel being (y, x), odd, the whole tile
+ * inside of the input. 0: the input is made of more than that (pooling, bilinear upsampling, dropout, ...). */
+int us_input_load(const void *source, int n, int b, int y, int x, struct us_wino_load *load);
 /* Pixels [x0, x1) of the value of a unit (after norm, activation and dropout): written to tmp, or z itself when there is nothing
  * to do. */
 const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp);
