@@ -116,21 +116,21 @@ struct us_wino_accumulate {
 };
 
 /*
- * Pixels that are computed while a Winograd transform loads them. Of an operand, u = relu(fma(x, scale, shift)), scale NULL:
- * relu(x), relu only if it is set. A pixel is u of `main`, or u of main times or plus u of `skip`. The main part of a product or
- * sum is half as large (nearest upsampling): pixel (i, j) of a tile takes its pixel ((i + 1) / 2, (j + 1) / 2), since a tile
- * begins at an odd row and column. x: the pixel of the tile's first place. scale, shift: 16 floats.
+ * Pixels that are computed while a Winograd transform loads them. Of an operand, u = fma(x, scale, shift), or x where scale is
+ * NULL; then, if `relu`, 0 > u ? 0 : u. A pixel is u of `main`, or u of main times or plus u of `skip`. The main part of a
+ * product or sum is half as large (nearest upsampling): pixel (i, j) of a tile takes its pixel ((i + 1) / 2, (j + 1) / 2), since
+ * a tile begins at an odd row and column. x: the pixel of the tile's first place. scale, shift: 16 floats.
  */
 enum us_wino_fusion { US_WINO_MAIN, US_WINO_PRODUCT, US_WINO_SUM };
 struct us_wino_operand {
     const float *x;
     size_t row_stride; /* floats */
     const float *scale, *shift;
-    int relu;
 };
 struct us_wino_load {
     struct us_wino_operand main, skip;
     enum us_wino_fusion fusion;
+    int relu; /* of both operands */
 };
 
 /* One pass of an optimizer over n parameters (n a multiple of 16). g' = g * grad_scale (+ l2 * p when l2 != 0, one fma:

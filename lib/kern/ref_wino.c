@@ -304,12 +304,12 @@ static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t 
 }
 
 /* Pixel (i, j) of an operand, whose own size is 1 / `part` of the tile's. */
-static void load_pixel(float *u, const struct us_wino_operand *o, int i, int j, int part) {
+static void load_pixel(float *u, const struct us_wino_operand *o, int relu, int i, int j, int part) {
     const float *x = o->x + (size_t)((i + part - 1) / part) * o->row_stride + (j + part - 1) / part * LANES;
 
     for (int l = 0; l < LANES; l++) {
         u[l] = o->scale ? us_fma(x[l], o->scale[l], o->shift[l]) : x[l];
-        if (o->relu)
+        if (relu)
             u[l] = 0 > u[l] ? 0 : u[l];
     }
 }
@@ -323,10 +323,10 @@ static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wi
             float *u = tile[i * t + j];
             pixel skip;
 
-            load_pixel(u, &load->main, i, j, fused ? 2 : 1);
+            load_pixel(u, &load->main, load->relu, i, j, fused ? 2 : 1);
             if (!fused)
                 continue;
-            load_pixel(skip, &load->skip, i, j, 1);
+            load_pixel(skip, &load->skip, load->relu, i, j, 1);
             for (int l = 0; l < LANES; l++)
                 u[l] = load->fusion == US_WINO_SUM ? u[l] + skip[l] : u[l] * skip[l];
         }

@@ -239,9 +239,9 @@ static US_INLINE void wino_tile(const enum wino_transform which, const int m, fl
 
 /* ---- input pixels computed while they are loaded ---- */
 
-/* No branch for what an operand lacks: x * 1 - 0 is x, and no number is below a floor of minus infinity. */
+/* No branch for an operand without an affine: x * 1 - 0 is x. */
 struct wino_affine {
-    vf scale, shift, floor;
+    vf scale, shift;
 };
 
 static US_INLINE struct wino_affine wino_affine(const struct us_wino_operand *o, const int v) {
@@ -249,16 +249,17 @@ static US_INLINE struct wino_affine wino_affine(const struct us_wino_operand *o,
 
     a.scale = o->scale ? v_load(o->scale + v * VW) : v_set1(1);
     a.shift = o->scale ? v_load(o->shift + v * VW) : v_set1(-0.0f);
-    a.floor = o->relu ? v_zero() : v_set1(us_float(0xff800000u));
     return a;
 }
 
-static US_INLINE vf wino_operand(const struct wino_affine *a, const float *x) {
-    return v_max(a->floor, v_fma(v_load(x), a->scale, a->shift));
+static US_INLINE vf wino_operand(const struct wino_affine *a, const int relu, const float *x) {
+    const vf u = v_fma(v_load(x), a->scale, a->shift);
+
+    return relu ? v_max(v_zero(), u) : u;
 }
 
-static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int m, float *dst, size_t dst_col,
-                                     const struct us_wino_load *load) {
+static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int relu, const int m, float *dst,
+                                     size_t dst_col, const struct us_wino_load *load) {
     const int t = m + 2;
     const size_t main_row = load->main.row_stride, skip_row = load->skip.row_stride;
     vf half[WINO_MAX_T * WINO_MAX_T * NV];
@@ -276,18 +277,18 @@ static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int
                 if (i >= t)
                     continue;
                 if (fusion == US_WINO_MAIN)
-                    x[i] = wino_operand(&main, from + (size_t)i * main_row);
+                    x[i] = wino_operand(&main, relu, from + (size_t)i * main_row);
                 else if (i == 0 || i % 2) /* a row of its own; the next one is the same */
-                    x[i] = wino_operand(&main, from + (size_t)((i + 1) / 2) * main_row);
+                    x[i] = wino_operand(&main, relu, from + (size_t)((i + 1) / 2) * main_row);
                 else
                     x[i] = x[i - 1];
             }
             US_UNROLL
             for (int i = 0; i < WINO_MAX_T; i++)
                 if (i < t && fusion == US_WINO_PRODUCT)
-                    x[i] = v_mul(x[i], wino_operand(&skip, other + (size_t)i * skip_row));
+                    x[i] = v_mul(x[i], wino_operand(&skip, relu, other + (size_t)i * skip_row));
                 else if (i < t && fusion == US_WINO_SUM)
-                    x[i] = v_add(x[i], wino_operand(&skip, other + (size_t)i * skip_row));
+                    x[i] = v_add(x[i], wino_operand(&skip, relu, other + (size_t)i * skip_row));
             wino_input_axis(m, o, x);
             US_UNROLL
             for (int i = 0; i < WINO_MAX_T; i++)
@@ -301,15 +302,6 @@ static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int
 #define WINO_FUNCTIONS(m)                                                                                              \
     static US_NOINLINE void wino_input_##m(float *v, size_t v_stride, const float *x, size_t row_stride) {             \
         wino_tile(WINO_INPUT, m, v, (m + 2) * v_stride, v_stride, m + 2, x, row_stride, LANES, m + 2, NULL);           \
-    }                                                                                                                  \
-    static US_NOINLINE void wino_main_##m(float *v, size_t v_stride, const struct us_wino_load *load) {                \
-        wino_load_tile(US_WINO_MAIN, m, v, v_stride, load);                                                            \
-    }                                                                                                                  \
-    static US_NOINLINE void wino_product_##m(float *v, size_t v_stride, const struct us_wino_load *load) {             \
-        wino_load_tile(US_WINO_PRODUCT, m, v, v_stride, load);                                                         \
-    }                                                                                                                  \
-    static US_NOINLINE void wino_sum_##m(float *v, size_t v_stride, const struct us_wino_load *load) {                 \
-        wino_load_tile(US_WINO_SUM, m, v, v_stride, load);                                                             \
     }                                                                                                                  \
     static US_NOINLINE void wino_output_##m(float *y, size_t row_stride, const float *mm, size_t m_stride,             \
                                             const float *bias) {                                                       \
@@ -330,6 +322,22 @@ WINO_FUNCTIONS(2)
 WINO_FUNCTIONS(4)
 WINO_FUNCTIONS(6)
 
+#define WINO_LOAD_FUNCTION(name, fusion, relu, m)                                                                      \
+    static US_NOINLINE void wino_##name##_##m(float *v, size_t v_stride, const struct us_wino_load *load) {            \
+        wino_load_tile(fusion, relu, m, v, v_stride, load);                                                            \
+    }
+#define WINO_LOAD_FUNCTIONS(name, fusion, relu)                                                                        \
+    WINO_LOAD_FUNCTION(name, fusion, relu, 2)                                                                          \
+    WINO_LOAD_FUNCTION(name, fusion, relu, 4)                                                                          \
+    WINO_LOAD_FUNCTION(name, fusion, relu, 6)
+
+WINO_LOAD_FUNCTIONS(main, US_WINO_MAIN, 0)
+WINO_LOAD_FUNCTIONS(product, US_WINO_PRODUCT, 0)
+WINO_LOAD_FUNCTIONS(sum, US_WINO_SUM, 0)
+WINO_LOAD_FUNCTIONS(main_relu, US_WINO_MAIN, 1)
+WINO_LOAD_FUNCTIONS(product_relu, US_WINO_PRODUCT, 1)
+WINO_LOAD_FUNCTIONS(sum_relu, US_WINO_SUM, 1)
+
 /* ---- the entries ---- */
 
 static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t row_stride) {
@@ -342,13 +350,16 @@ static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t 
 }
 
 static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wino_load *load) {
-    static void (*const functions[3][3])(float *, size_t, const struct us_wino_load *) = {
-        {wino_main_2, wino_main_4, wino_main_6},
-        {wino_product_2, wino_product_4, wino_product_6},
-        {wino_sum_2, wino_sum_4, wino_sum_6},
+    static void (*const functions[2][3][3])(float *, size_t, const struct us_wino_load *) = {
+        {{wino_main_2, wino_main_4, wino_main_6},
+         {wino_product_2, wino_product_4, wino_product_6},
+         {wino_sum_2, wino_sum_4, wino_sum_6}},
+        {{wino_main_relu_2, wino_main_relu_4, wino_main_relu_6},
+         {wino_product_relu_2, wino_product_relu_4, wino_product_relu_6},
+         {wino_sum_relu_2, wino_sum_relu_4, wino_sum_relu_6}},
     };
 
-    functions[load->fusion][m / 2 - 1](v, v_stride, load);
+    functions[load->relu != 0][load->fusion][m / 2 - 1](v, v_stride, load);
 }
 
 static void wino_output_whole(int m, float *y, size_t row_stride, const float *mm, size_t m_stride, const float *bias) {

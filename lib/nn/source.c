@@ -154,17 +154,17 @@ void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float
 
 /* ---- Without rows ---- */
 
-static int load_operand(const struct us_pass *pass, int unit, int n, int b, int y, int x, struct us_wino_operand *o) {
+/* Value of a unit as an operand; 0: it has more than a norm and the activation `act`. */
+static int load_operand(const struct us_pass *pass, int unit, int act, int n, int b, int y, int x, struct us_wino_operand *o) {
     const struct us_unit *u = &pass->net->units[unit];
     const struct us_map *z = &pass->z[unit];
     const size_t at = (size_t)n * pass->coefficient_step[unit] + (size_t)b * US_LANES;
-    if ((u->dropout && pass->dropout) || (u->act != US_ACT_NONE && u->act != US_ACT_RELU))
+    if (u->act != act || (u->dropout && pass->dropout))
         return 0;
     o->x = us_map_row(z, n, b, y) + row_floats(x);
     o->row_stride = row_floats(z->w); /* rows do not wrap: those of a tile lie one after the other */
     o->scale = pass->scale[unit] ? pass->scale[unit] + at : NULL;
     o->shift = pass->scale[unit] ? pass->shift[unit] + at : NULL;
-    o->relu = u->act == US_ACT_RELU;
     return 1;
 }
 
@@ -172,12 +172,16 @@ int us_input_load(const void *source, int n, int b, int y, int x, struct us_wino
     const struct us_input_source *s = (const struct us_input_source *)source;
     const struct us_pass *pass = s->pass;
     const struct us_input *in = &pass->net->units[s->unit].in;
+    const int act = in->kind == US_IN_IMAGE ? US_ACT_NONE : pass->net->units[in->main].act;
     memset(load, 0, sizeof *load);
+    load->relu = act == US_ACT_RELU;
+    if (act != US_ACT_NONE && act != US_ACT_RELU)
+        return 0;
     if (in->kind == US_IN_UNIT)
-        return load_operand(pass, in->main, n, b, y, x, &load->main);
+        return load_operand(pass, in->main, act, n, b, y, x, &load->main);
     if (in->kind != US_IN_FUSE || in->up != UNETSTAR_UPSAMPLING_NEAREST || in->fusion == UNETSTAR_FUSION_CONCAT)
         return 0;
     load->fusion = in->fusion == UNETSTAR_FUSION_SUM ? US_WINO_SUM : US_WINO_PRODUCT;
-    return load_operand(pass, in->main, n, b, y / 2, x / 2, &load->main) &&
-           load_operand(pass, in->skip, n, b, y, x, &load->skip);
+    return load_operand(pass, in->main, act, n, b, y / 2, x / 2, &load->main) &&
+           load_operand(pass, in->skip, act, n, b, y, x, &load->skip);
 }

@@ -174,7 +174,7 @@ static int load_in_place(const struct us_conv_job *job, int n, int b, int y, int
 
 static void transform_loaded(const struct us_conv_job *job, float *v, size_t v_xi, struct us_wino_load *load) {
     const int m = job->tile, fused = load->fusion != US_WINO_MAIN;
-    if (!fused && !load->main.scale && !load->main.relu)
+    if (!fused && !load->main.scale && !load->relu)
         job->ctx->kern.wino_input(m, v, v_xi, load->main.x, load->main.row_stride);
     else
         job->ctx->kern.wino_input_load(m, v, v_xi, load);

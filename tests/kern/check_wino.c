@@ -55,26 +55,26 @@ static void check_input_transform(void) {
 }
 
 static struct us_wino_operand draw_operand(int pixels) {
-    struct us_wino_operand o = {NULL, draw_stride(pixels), NULL, NULL, 0};
+    struct us_wino_operand o = {NULL, draw_stride(pixels), NULL, NULL};
 
     o.x = check_in(span(pixels, o.row_stride, pixels));
     if (check_random() % 4) {
         o.scale = check_in(LANES);
         o.shift = check_in(LANES);
     }
-    o.relu = check_random() & 1;
     return o;
 }
 
 /* Every pixel of an operand by affine_act and up_nearest, then add or mul: t x t pixels. */
-static void expand_operand(const struct us_kernels *k, float *dst, int t, const struct us_wino_operand *o, int half) {
+static void expand_operand(const struct us_kernels *k, float *dst, int t, const struct us_wino_operand *o, int half,
+                           int act) {
     float row[2 * MAX_T * LANES], wide[2 * MAX_T * LANES];
 
     for (int i = 0; i < t; i++) {
         const float *x = o->x + (size_t)(half ? (i + 1) / 2 : i) * o->row_stride;
         const int pixels = half ? t / 2 + 1 : t;
 
-        k->affine_act(row, x, (size_t)pixels, o->scale, o->shift, o->relu ? US_ACT_RELU : US_ACT_NONE, 0);
+        k->affine_act(row, x, (size_t)pixels, o->scale, o->shift, act, 0);
         if (half)
             k->up_nearest(wide, row, (size_t)pixels);
         memcpy(dst + (size_t)i * (size_t)t * LANES, half ? wide + LANES : row, (size_t)t * LANES * sizeof *dst);
@@ -84,9 +84,9 @@ static void expand_operand(const struct us_kernels *k, float *dst, int t, const 
 static void check_input_load(void) {
     const int m = draw_m(), t = m + 2;
     const enum us_wino_fusion fusion = (enum us_wino_fusion)check_range(US_WINO_MAIN, US_WINO_SUM);
-    const int fused = fusion != US_WINO_MAIN;
+    const int fused = fusion != US_WINO_MAIN, act = check_random() & 1 ? US_ACT_RELU : US_ACT_NONE;
     const size_t vs = draw_stride(1);
-    struct us_wino_load load = {{0}, {0}, US_WINO_MAIN};
+    struct us_wino_load load = {{0}, {0}, US_WINO_MAIN, act == US_ACT_RELU};
 
     load.fusion = fusion;
     load.main = draw_operand(fused ? t / 2 + 1 : t);
@@ -97,16 +97,16 @@ static void check_input_load(void) {
 
         k->wino_input_load(m, v, vs, &load);
         check_gaps(v, t * t, vs, 1, span(t * t, vs, 1), "wino_input_load");
-        check_result("m %d, fusion %d, affine %d %d, relu %d %d, stride %zu", m, (int)fusion, load.main.scale != NULL,
-                     load.skip.scale != NULL, load.main.relu, load.skip.relu, vs);
+        check_result("m %d, fusion %d, affine %d %d, relu %d, stride %zu", m, (int)fusion, load.main.scale != NULL,
+                     load.skip.scale != NULL, load.relu, vs);
     }
     CHECK_LEVELS(k) { /* nor does any level's, the reference's included, differ from the kernels one after the other */
         float a[MAX_XI * LANES], b[MAX_XI * LANES], *v = check_out(span(t * t, vs, 1), NULL);
 
         if (k == check_reference()) {
-            expand_operand(k, a, t, &load.main, fused);
+            expand_operand(k, a, t, &load.main, fused, act);
             if (fused) {
-                expand_operand(k, b, t, &load.skip, 0);
+                expand_operand(k, b, t, &load.skip, 0, act);
                 (fusion == US_WINO_SUM ? k->add : k->mul)(a, a, b, (size_t)(t * t));
             }
             k->wino_input(m, v, vs, a, (size_t)t * LANES);
