@@ -151,6 +151,9 @@ struct us_kernels {
     void (*conv)(const struct us_conv *c);
     void (*conv_bwdw)(const struct us_conv_bwdw *c);
 
+    /* The weights of backward-data: [ky][kx][ci][co] to [2 - ky][2 - kx][co][ci], one pair of blocks of a 3x3 convolution. */
+    void (*conv_flip)(float *flipped, const float *weights);
+
     /* How this level likes its products: output blocks side by side, and about so many tiles at once, so that the
      * transformed data of a block of tiles stays in the L2 cache. Neither changes a bit. */
     int wino_group, wino_batch;

@@ -133,6 +133,13 @@ static void act_grad(float *dst, const float *grad, const float *x, size_t n, co
     }
 }
 
+static void conv_flip(float *flipped, const float *weights) {
+    for (int tap = 0; tap < 9; tap++)
+        for (int ci = 0; ci < LANES; ci++)
+            for (int co = 0; co < LANES; co++)
+                flipped[((8 - tap) * LANES + co) * LANES + ci] = weights[(tap * LANES + ci) * LANES + co];
+}
+
 static void pool(float *dst, const float *top, const float *bottom, size_t n) {
     for (size_t x = 0; x < n; x++)
         for (int l = 0; l < LANES; l++) {
@@ -358,6 +365,7 @@ int US_LEVEL(struct us_kernels *k) {
     k->name = US_LEVEL_NAME;
     k->conv = conv;
     k->conv_bwdw = conv_bwdw;
+    k->conv_flip = conv_flip;
     k->affine_act = affine_act;
     k->act_grad = act_grad;
     k->pool = pool;

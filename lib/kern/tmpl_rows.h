@@ -156,6 +156,16 @@ static US_NOINLINE void act_grad(float *dst, const float *grad, const float *x, 
     }
 }
 
+/* ---- weights ---- */
+
+static void conv_flip(float *flipped, const float *weights) {
+    for (int tap = 0; tap < 9; tap++, weights += LANES * LANES)
+        for (int ci = 0; ci < LANES; ci += 4)
+            for (int co = 0; co < LANES; co += 4)
+                quad_transpose(flipped + (8 - tap) * LANES * LANES + co * LANES + ci, LANES, weights + ci * LANES + co,
+                               LANES);
+}
+
 /* ---- pooling, upsampling ---- */
 
 static void pool(float *dst, const float *top, const float *bottom, size_t n) {

@@ -75,9 +75,8 @@ size_t us_conv_weights_scratch(const struct us_conv_job *job);
 size_t us_conv_weights_partials(const struct us_conv_job *job);
 int us_conv_backward_weights(const struct us_conv_job *job);
 
-/* Turns forward weights into those of backward-data: transposed and flipped; all, or the nine taps of a pair of blocks. */
+/* Turns forward weights into those of backward-data: transposed and flipped. */
 int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks);
-void us_conv_flip_block(float *flipped, const float *weights);
 
 size_t us_wino_weights_floats(const us_context *ctx, int tile, int in_blocks, int out_blocks);
 /* Reads the job's ctx, blocks, tile, weights and flip. */

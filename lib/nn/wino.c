@@ -38,7 +38,7 @@ size_t us_wino_weights_floats(const us_context *ctx, int m, int in_blocks, int o
 static const float *taps_of(const struct us_conv_job *job, int o, int b, float turned[9 * TAP]) {
     if (!job->flip)
         return job->weights + ((size_t)o * (size_t)job->in_blocks + (size_t)b) * 9 * TAP;
-    us_conv_flip_block(turned, job->weights + ((size_t)b * (size_t)job->out_blocks + (size_t)o) * 9 * TAP);
+    job->ctx->kern.conv_flip(turned, job->weights + ((size_t)b * (size_t)job->out_blocks + (size_t)o) * 9 * TAP);
     return turned;
 }
 

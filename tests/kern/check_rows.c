@@ -53,6 +53,25 @@ static void check_act_grad(void) {
     }
 }
 
+static void check_flip(void) {
+    const float *weights = check_in(9 * LANES * LANES);
+
+    CHECK_LEVELS(k) {
+        float *flipped = check_out(9 * LANES * LANES, NULL);
+        long bad = 0;
+
+        k->conv_flip(flipped, weights);
+        for (int i = 0; i < 9 * LANES * LANES; i++) {
+            const int tap = i / (LANES * LANES), ci = i / LANES % LANES, co = i % LANES;
+
+            bad += memcmp(&flipped[((8 - tap) * LANES + co) * LANES + ci], &weights[i], sizeof *weights) != 0;
+        }
+        if (bad)
+            check_that(0, "conv_flip: %ld weights of %s are in the wrong place", bad, k->name);
+        check_result("nine taps");
+    }
+}
+
 static void check_pool(void) {
     const size_t n = draw_pixels();
     const float *top = check_in(2 * n * LANES), *bottom = check_in(2 * n * LANES);
@@ -292,6 +311,7 @@ static void check_sgd(void) {
 const struct check_function check_row_functions[] = {
     {"affine_act", check_affine_act, 840},
     {"act_grad", check_act_grad, 840},
+    {"conv_flip", check_flip, 60},
     {"pool", check_pool, 300},
     {"pool_grad", check_pool_grad, 300},
     {"up_nearest", check_up_nearest, 100},
