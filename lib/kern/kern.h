@@ -188,10 +188,14 @@ struct us_kernels {
     void (*act_grad)(float *dst, const float *grad, const float *x, size_t n, const float *scale, const float *shift,
                      int act, float slope);
 
-    /* 2x2 max pooling of two rows of 2n pixels into n: the first maximum in the order t0 t1 b0 b1 wins, m = b > m ? b : m. */
-    void (*pool)(float *dst, const float *top, const float *bottom, size_t n);
-    /* dtop / dbottom += grad at the first maximum of each window (lane by lane); the others are left as they are. */
-    void (*pool_grad)(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n);
+    /* 2x2 max pooling of two rows of 2n pixels into n: the first maximum in the order t0 t1 b0 b1 wins, m = b > m ? b : m.
+     * It is taken of u = fma(x, scale, shift) lane by lane, or x where scale is NULL, after a ReLU if `relu`. */
+    void (*pool)(float *dst, const float *top, const float *bottom, size_t n, const float *scale, const float *shift,
+                 int relu);
+    /* dtop / dbottom += grad at the first maximum of each window (lane by lane); the others are left as they are. Unless
+     * `accumulate`: as if both rows held +0 before. */
+    void (*pool_grad)(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n,
+                      const float *scale, const float *shift, int relu, int accumulate);
 
     /* Nearest: dst has 2n pixels, dst[2x] = dst[2x+1] = src[x]. */
     void (*up_nearest)(float *dst, const float *src, size_t n);

@@ -239,25 +239,6 @@ static US_INLINE void wino_tile(const enum wino_transform which, const int m, fl
 
 /* ---- input pixels computed while they are loaded ---- */
 
-/* No branch for an operand without an affine: x * 1 - 0 is x. */
-struct wino_affine {
-    vf scale, shift;
-};
-
-static US_INLINE struct wino_affine wino_affine(const struct us_wino_operand *o, const int v) {
-    struct wino_affine a;
-
-    a.scale = o->scale ? v_load(o->scale + v * VW) : v_set1(1);
-    a.shift = o->scale ? v_load(o->shift + v * VW) : v_set1(-0.0f);
-    return a;
-}
-
-static US_INLINE vf wino_operand(const struct wino_affine *a, const int relu, const float *x) {
-    const vf u = v_fma(v_load(x), a->scale, a->shift);
-
-    return relu ? v_max(v_zero(), u) : u;
-}
-
 static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int relu, const int m, float *dst,
                                      size_t dst_col, const struct us_wino_load *load) {
     const int t = m + 2;
@@ -265,7 +246,8 @@ static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int
     vf half[WINO_MAX_T * WINO_MAX_T * NV];
 
     for (int v = 0; v < NV; v++) {
-        const struct wino_affine main = wino_affine(&load->main, v), skip = wino_affine(&load->skip, v);
+        const struct affine main = affine_lanes(load->main.scale, load->main.shift, v);
+        const struct affine skip = affine_lanes(load->skip.scale, load->skip.shift, v);
 
         for (int j = 0; j < t; j++) {
             const float *from = load->main.x + (size_t)(fusion == US_WINO_MAIN ? j : (j + 1) / 2) * LANES + v * VW;
@@ -277,18 +259,18 @@ static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int
                 if (i >= t)
                     continue;
                 if (fusion == US_WINO_MAIN)
-                    x[i] = wino_operand(&main, relu, from + (size_t)i * main_row);
+                    x[i] = affine_load(&main, relu, from + (size_t)i * main_row);
                 else if (i == 0 || i % 2) /* a row of its own; the next one is the same */
-                    x[i] = wino_operand(&main, relu, from + (size_t)((i + 1) / 2) * main_row);
+                    x[i] = affine_load(&main, relu, from + (size_t)((i + 1) / 2) * main_row);
                 else
                     x[i] = x[i - 1];
             }
             US_UNROLL
             for (int i = 0; i < WINO_MAX_T; i++)
                 if (i < t && fusion == US_WINO_PRODUCT)
-                    x[i] = v_mul(x[i], wino_operand(&skip, relu, other + (size_t)i * skip_row));
+                    x[i] = v_mul(x[i], affine_load(&skip, relu, other + (size_t)i * skip_row));
                 else if (i < t && fusion == US_WINO_SUM)
-                    x[i] = v_add(x[i], wino_operand(&skip, relu, other + (size_t)i * skip_row));
+                    x[i] = v_add(x[i], affine_load(&skip, relu, other + (size_t)i * skip_row));
             wino_input_axis(m, o, x);
             US_UNROLL
             for (int i = 0; i < WINO_MAX_T; i++)

@@ -168,6 +168,16 @@ struct us_input_source {
     int unit;
 };
 void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
+/* The z of a unit and what else its value takes, for kernels that apply it themselves. */
+struct us_affine {
+    const float *scale, *shift; /* 16 floats; NULL: value = z */
+    int relu;
+};
+/* 0: the value takes more than that: another activation, or dropout. */
+int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct us_affine *affine);
+/* Pixels [x0, x1) of row y of block b of a unit, of which `affine` is left to do: z itself, or the value in tmp. */
+const float *us_affine_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp,
+                           struct us_affine *affine);
 /* How a Winograd transform may load a tile of block b straight from the maps, its first pixel being (y, x), odd, the whole tile
  * inside of the input. 0: the input is made of more than that (pooling, bilinear upsampling, dropout, ...). */
 int us_input_load(const void *source, int n, int b, int y, int x, struct us_wino_load *load);
