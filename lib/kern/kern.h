@@ -115,6 +115,24 @@ struct us_wino_accumulate {
     int accumulate;
 };
 
+/*
+ * Pixels that are computed while a Winograd transform loads them. Of an operand, u = fma(x, scale, shift), or x where scale is
+ * NULL; then, if `relu`, 0 > u ? 0 : u. A pixel is u of `main`, or u of main times or plus u of `skip`. The main part of a
+ * product or sum is half as large (nearest upsampling): pixel (i, j) of a tile takes its pixel ((i + 1) / 2, (j + 1) / 2), since
+ * a tile begins at an odd row and column. x: the pixel of the tile's first place. scale, shift: 16 floats.
+ */
+enum us_wino_fusion { US_WINO_MAIN, US_WINO_PRODUCT, US_WINO_SUM };
+struct us_wino_operand {
+    const float *x;
+    size_t row_stride; /* floats */
+    const float *scale, *shift;
+};
+struct us_wino_load {
+    struct us_wino_operand main, skip;
+    enum us_wino_fusion fusion;
+    int relu; /* of both operands */
+};
+
 /* One pass of an optimizer over n parameters (n a multiple of 16). g' = g * grad_scale (+ l2 * p when l2 != 0, one fma:
  * fma(l2, p, g')). Then
  *   Adam: m = fma(1-b1, g' - m, m); v = fma(g' * (1-b2), g', v * b2); |m| < 2^-100 and v < 2^-100 become +0;
@@ -133,6 +151,9 @@ struct us_kernels {
     void (*conv)(const struct us_conv *c);
     void (*conv_bwdw)(const struct us_conv_bwdw *c);
 
+    /* The weights of backward-data: [ky][kx][ci][co] to [2 - ky][2 - kx][co][ci], one pair of blocks of a 3x3 convolution. */
+    void (*conv_flip)(float *flipped, const float *weights);
+
     /* How this level likes its products: output blocks side by side, and about so many tiles at once, so that the
      * transformed data of a block of tiles stays in the L2 cache. Neither changes a bit. */
     int wino_group, wino_batch;
@@ -147,6 +168,8 @@ struct us_kernels {
      */
     /* v[xi] = B^T x B of the t x t pixels at x. */
     void (*wino_input)(int m, float *v, size_t v_stride, const float *x, size_t row_stride);
+    /* The same of t x t pixels that are first computed as `load` says. */
+    void (*wino_input_load)(int m, float *v, size_t v_stride, const struct us_wino_load *load);
     /* y = A^T M A + bias (NULL: nothing added); only the first rows x cols of the m x m pixels are written. */
     void (*wino_output)(int m, float *y, size_t row_stride, int rows, int cols, const float *mm, size_t m_stride,
                         const float *bias);
@@ -165,10 +188,14 @@ struct us_kernels {
     void (*act_grad)(float *dst, const float *grad, const float *x, size_t n, const float *scale, const float *shift,
                      int act, float slope);
 
-    /* 2x2 max pooling of two rows of 2n pixels into n: the first maximum in the order t0 t1 b0 b1 wins, m = b > m ? b : m. */
-    void (*pool)(float *dst, const float *top, const float *bottom, size_t n);
-    /* dtop / dbottom += grad at the first maximum of each window (lane by lane); the others are left as they are. */
-    void (*pool_grad)(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n);
+    /* 2x2 max pooling of two rows of 2n pixels into n: the first maximum in the order t0 t1 b0 b1 wins, m = b > m ? b : m.
+     * It is taken of u = fma(x, scale, shift) lane by lane, or x where scale is NULL, after a ReLU if `relu`. */
+    void (*pool)(float *dst, const float *top, const float *bottom, size_t n, const float *scale, const float *shift,
+                 int relu);
+    /* dtop / dbottom += grad at the first maximum of each window (lane by lane); the others are left as they are. Unless
+     * `accumulate`: as if both rows held +0 before. */
+    void (*pool_grad)(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n,
+                      const float *scale, const float *shift, int relu, int accumulate);
 
     /* Nearest: dst has 2n pixels, dst[2x] = dst[2x+1] = src[x]. */
     void (*up_nearest)(float *dst, const float *src, size_t n);

@@ -1,5 +1,5 @@
 /*
- * quad.h - the end of the tree over the 16 lanes of a pixel, where four lanes are left; private to lib/kern.
+ * quad.h - four lanes: the end of the tree over the 16 lanes of a pixel, and transpositions; private to lib/kern.
  *
  * Every instruction set has vectors of four floats, and the last steps are the same on all of them: t4 = l + (l + 4),
  * t2 = l + (l + 2), t1 = 0 + 1. The first one, t8 = l + (l + 8), is the including file's v_fold, which gives an `octet`.
@@ -17,6 +17,10 @@ typedef float32x4x2_t octet;
 
 static US_INLINE quad quad_set1(float x) {
     return vdupq_n_f32(x);
+}
+
+static US_INLINE quad quad_load(const float *p) {
+    return vld1q_f32(p);
 }
 
 static US_INLINE void quad_store(float *p, quad a) {
@@ -63,6 +67,10 @@ static US_INLINE quad quad_set1(float x) {
     return _mm_set1_ps(x);
 }
 
+static US_INLINE quad quad_load(const float *p) {
+    return _mm_loadu_ps(p);
+}
+
 static US_INLINE void quad_store(float *p, quad a) {
     _mm_storeu_ps(p, a);
 }
@@ -104,6 +112,19 @@ static US_INLINE quad quad_sum4(quad a, quad b, quad c, quad d) {
     const quad cd = quad_add(quad_low_halves(c, d), quad_high_halves(c, d));
 
     return quad_add(quad_even(ab, cd), quad_odd(ab, cd));
+}
+
+/* Four by four floats, rows from_stride and to_stride floats apart. */
+static US_INLINE void quad_transpose(float *to, int to_stride, const float *from, int from_stride) {
+    const quad a = quad_load(from), b = quad_load(from + from_stride);
+    const quad c = quad_load(from + 2 * from_stride), d = quad_load(from + 3 * from_stride);
+    const quad ab = quad_low_halves(a, b), cd = quad_low_halves(c, d); /* a0 a1 b0 b1 */
+    const quad ab2 = quad_high_halves(a, b), cd2 = quad_high_halves(c, d);
+
+    quad_store(to, quad_even(ab, cd));
+    quad_store(to + to_stride, quad_odd(ab, cd));
+    quad_store(to + 2 * to_stride, quad_even(ab2, cd2));
+    quad_store(to + 3 * to_stride, quad_odd(ab2, cd2));
 }
 
 #endif

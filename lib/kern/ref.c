@@ -133,35 +133,60 @@ static void act_grad(float *dst, const float *grad, const float *x, size_t n, co
     }
 }
 
-static void pool(float *dst, const float *top, const float *bottom, size_t n) {
+static void conv_flip(float *flipped, const float *weights) {
+    for (int tap = 0; tap < 9; tap++)
+        for (int ci = 0; ci < LANES; ci++)
+            for (int co = 0; co < LANES; co++)
+                flipped[((8 - tap) * LANES + co) * LANES + ci] = weights[(tap * LANES + ci) * LANES + co];
+}
+
+static float pool_value(const float *x, size_t i, const float *scale, const float *shift, int relu) {
+    const float u = scale ? us_fma(x[i], scale[i % LANES], shift[i % LANES]) : x[i];
+
+    return relu && 0 > u ? 0 : u;
+}
+
+static void pool(float *dst, const float *top, const float *bottom, size_t n, const float *scale, const float *shift,
+                 int relu) {
     for (size_t x = 0; x < n; x++)
         for (int l = 0; l < LANES; l++) {
             const size_t left = 2 * x * LANES + l, right = left + LANES;
-            float m = top[left];
+            const float t1 = pool_value(top, right, scale, shift, relu);
+            const float b0 = pool_value(bottom, left, scale, shift, relu);
+            const float b1 = pool_value(bottom, right, scale, shift, relu);
+            float m = pool_value(top, left, scale, shift, relu);
 
-            m = top[right] > m ? top[right] : m;
-            m = bottom[left] > m ? bottom[left] : m;
-            m = bottom[right] > m ? bottom[right] : m;
+            m = t1 > m ? t1 : m;
+            m = b0 > m ? b0 : m;
+            m = b1 > m ? b1 : m;
             dst[x * LANES + l] = m;
         }
 }
 
-static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n) {
+static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n,
+                      const float *scale, const float *shift, int relu, int accumulate) {
+    if (!accumulate) {
+        memset(dtop, 0, 2 * n * LANES * sizeof *dtop);
+        memset(dbottom, 0, 2 * n * LANES * sizeof *dbottom);
+    }
     for (size_t x = 0; x < n; x++)
         for (int l = 0; l < LANES; l++) {
             const size_t left = 2 * x * LANES + l, right = left + LANES;
+            const float t1 = pool_value(top, right, scale, shift, relu);
+            const float b0 = pool_value(bottom, left, scale, shift, relu);
+            const float b1 = pool_value(bottom, right, scale, shift, relu);
+            float m = pool_value(top, left, scale, shift, relu);
             float *winner = &dtop[left];
-            float m = top[left];
 
-            if (top[right] > m) {
-                m = top[right];
+            if (t1 > m) {
+                m = t1;
                 winner = &dtop[right];
             }
-            if (bottom[left] > m) {
-                m = bottom[left];
+            if (b0 > m) {
+                m = b0;
                 winner = &dbottom[left];
             }
-            if (bottom[right] > m)
+            if (b1 > m)
                 winner = &dbottom[right];
             *winner += grad[x * LANES + l];
         }
@@ -358,6 +383,7 @@ int US_LEVEL(struct us_kernels *k) {
     k->name = US_LEVEL_NAME;
     k->conv = conv;
     k->conv_bwdw = conv_bwdw;
+    k->conv_flip = conv_flip;
     k->affine_act = affine_act;
     k->act_grad = act_grad;
     k->pool = pool;

@@ -303,6 +303,36 @@ static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t 
     scatter(v, v_stride, (const pixel *)out, t * t);
 }
 
+/* Pixel (i, j) of an operand, whose own size is 1 / `part` of the tile's. */
+static void load_pixel(float *u, const struct us_wino_operand *o, int relu, int i, int j, int part) {
+    const float *x = o->x + (size_t)((i + part - 1) / part) * o->row_stride + (j + part - 1) / part * LANES;
+
+    for (int l = 0; l < LANES; l++) {
+        u[l] = o->scale ? us_fma(x[l], o->scale[l], o->shift[l]) : x[l];
+        if (relu)
+            u[l] = 0 > u[l] ? 0 : u[l];
+    }
+}
+
+static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wino_load *load) {
+    const int t = m + 2, fused = load->fusion != US_WINO_MAIN;
+    pixel tile[MAX_TILE];
+
+    for (int i = 0; i < t; i++)
+        for (int j = 0; j < t; j++) {
+            float *u = tile[i * t + j];
+            pixel skip;
+
+            load_pixel(u, &load->main, load->relu, i, j, fused ? 2 : 1);
+            if (!fused)
+                continue;
+            load_pixel(skip, &load->skip, load->relu, i, j, 1);
+            for (int l = 0; l < LANES; l++)
+                u[l] = load->fusion == US_WINO_SUM ? u[l] + skip[l] : u[l] * skip[l];
+        }
+    wino_input(m, v, v_stride, tile[0], (size_t)t * LANES);
+}
+
 static void wino_output(int m, float *y, size_t row_stride, int rows, int cols, const float *mm, size_t m_stride,
                         const float *bias) {
     const int t = m + 2;
@@ -388,6 +418,7 @@ int US_WINO(struct us_kernels *k) {
     if (us_contracted())
         return -1;
     k->wino_input = wino_input;
+    k->wino_input_load = wino_input_load;
     k->wino_output = wino_output;
     k->wino_gradient = wino_gradient;
     k->wino_weights = wino_weights;

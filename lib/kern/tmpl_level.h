@@ -17,7 +17,9 @@ int US_LEVEL(struct us_kernels *k) {
     k->name = US_LEVEL_NAME;
     k->conv = conv;
     k->conv_bwdw = conv_bwdw;
+    k->conv_flip = conv_flip;
     k->wino_input = wino_input;
+    k->wino_input_load = wino_input_load;
     k->wino_output = wino_output;
     k->wino_gradient = wino_gradient;
     k->wino_weights = wino_weights;

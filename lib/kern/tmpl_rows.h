@@ -19,6 +19,25 @@ static US_INLINE void v_store_pixel(float *p, const vf k[NV]) {
         v_store(p + j * VW, k[j]);
 }
 
+/* An affine, lane by lane, of pixels on their way in. No branch where there is none: x * 1 - 0 is x. */
+struct affine {
+    vf scale, shift;
+};
+
+static US_INLINE struct affine affine_lanes(const float *scale, const float *shift, const int vector) {
+    struct affine a;
+
+    a.scale = scale ? v_load(scale + vector * VW) : v_set1(1);
+    a.shift = scale ? v_load(shift + vector * VW) : v_set1(-0.0f);
+    return a;
+}
+
+static US_INLINE vf affine_load(const struct affine *a, const int relu, const float *x) {
+    const vf u = v_fma(v_load(x), a->scale, a->shift);
+
+    return relu ? v_max(v_zero(), u) : u;
+}
+
 /* ---- activations ---- */
 
 static US_INLINE vf v_act(vf u, const int act, vf slope) {
@@ -156,44 +175,95 @@ static US_NOINLINE void act_grad(float *dst, const float *grad, const float *x, 
     }
 }
 
+/* ---- weights ---- */
+
+static void conv_flip(float *flipped, const float *weights) {
+    for (int tap = 0; tap < 9; tap++, weights += LANES * LANES)
+        for (int ci = 0; ci < LANES; ci += 4)
+            for (int co = 0; co < LANES; co += 4)
+                quad_transpose(flipped + (8 - tap) * LANES * LANES + co * LANES + ci, LANES, weights + ci * LANES + co,
+                               LANES);
+}
+
 /* ---- pooling, upsampling ---- */
 
-static void pool(float *dst, const float *top, const float *bottom, size_t n) {
+/* Values of one vector of lanes of a 2x2 window: t0 t1 b0 b1. */
+static US_INLINE void pool_window(vf u[4], const float *top, const float *bottom, const struct affine *a,
+                                  const int relu) {
+    u[0] = affine_load(a, relu, top);
+    u[1] = affine_load(a, relu, top + LANES);
+    u[2] = affine_load(a, relu, bottom);
+    u[3] = affine_load(a, relu, bottom + LANES);
+}
+
+static US_INLINE void pool_loop(float *dst, const float *top, const float *bottom, size_t n, const float *scale,
+                                const float *shift, const int relu) {
+    struct affine a[NV];
+
+    US_UNROLL
+    for (int j = 0; j < NV; j++)
+        a[j] = affine_lanes(scale, shift, j);
     for (size_t x = 0; x < n; x++, dst += LANES, top += 2 * LANES, bottom += 2 * LANES) {
         US_UNROLL
-        for (int j = 0; j < LANES; j += VW) {
-            vf m = v_load(top + j);
+        for (int j = 0; j < NV; j++) {
+            vf u[4];
 
-            m = v_max(v_load(top + LANES + j), m);
-            m = v_max(v_load(bottom + j), m);
-            m = v_max(v_load(bottom + LANES + j), m);
-            v_store(dst + j, m);
+            pool_window(u, top + j * VW, bottom + j * VW, &a[j], relu);
+            v_store(dst + j * VW, v_max(u[3], v_max(u[2], v_max(u[1], u[0]))));
         }
     }
 }
 
-static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n) {
+static void pool(float *dst, const float *top, const float *bottom, size_t n, const float *scale, const float *shift,
+                 int relu) {
+    if (relu)
+        pool_loop(dst, top, bottom, n, scale, shift, 1);
+    else
+        pool_loop(dst, top, bottom, n, scale, shift, 0);
+}
+
+static US_INLINE void pool_grad_loop(float *dtop, float *dbottom, const float *top, const float *bottom,
+                                     const float *grad, size_t n, const float *scale, const float *shift,
+                                     const int relu, const int accumulate) {
+    struct affine a[NV];
+
+    US_UNROLL
+    for (int j = 0; j < NV; j++)
+        a[j] = affine_lanes(scale, shift, j);
     for (size_t x = 0; x < n; x++) {
         US_UNROLL
-        for (int j = 0; j < LANES; j += VW) {
-            const size_t left = 2 * x * LANES + j, right = left + LANES;
-            const vf t0 = v_load(top + left), t1 = v_load(top + right);
-            const vf b0 = v_load(bottom + left), b1 = v_load(bottom + right);
-            const vf g = v_load(grad + x * LANES + j);
-            const vf m1 = v_max(t1, t0), m2 = v_max(b0, m1);
-            const vmask win1 = v_gt(t1, t0), win2 = v_gt(b0, m1), win3 = v_gt(b1, m2); /* the last one set wins */
-            vf d;
+        for (int j = 0; j < NV; j++) {
+            const size_t left = 2 * x * LANES + j * VW, right = left + LANES;
+            const vf g = v_load(grad + x * LANES + j * VW), none = v_zero();
+            const vf d0 = accumulate ? v_load(dtop + left) : none, d1 = accumulate ? v_load(dtop + right) : none;
+            const vf d2 = accumulate ? v_load(dbottom + left) : none, d3 = accumulate ? v_load(dbottom + right) : none;
+            vf u[4], m1, m2;
+            vmask win1, win2, win3; /* the last one set wins */
 
-            d = v_load(dtop + left);
-            v_store(dtop + left, v_select(win3, d, v_select(win2, d, v_select(win1, d, v_add(d, g)))));
-            d = v_load(dtop + right);
-            v_store(dtop + right, v_select(win3, d, v_select(win2, d, v_select(win1, v_add(d, g), d))));
-            d = v_load(dbottom + left);
-            v_store(dbottom + left, v_select(win3, d, v_select(win2, v_add(d, g), d)));
-            d = v_load(dbottom + right);
-            v_store(dbottom + right, v_select(win3, v_add(d, g), d));
+            pool_window(u, top + left, bottom + left, &a[j], relu);
+            m1 = v_max(u[1], u[0]);
+            m2 = v_max(u[2], m1);
+            win1 = v_gt(u[1], u[0]);
+            win2 = v_gt(u[2], m1);
+            win3 = v_gt(u[3], m2);
+            v_store(dtop + left, v_select(win3, d0, v_select(win2, d0, v_select(win1, d0, v_add(d0, g)))));
+            v_store(dtop + right, v_select(win3, d1, v_select(win2, d1, v_select(win1, v_add(d1, g), d1))));
+            v_store(dbottom + left, v_select(win3, d2, v_select(win2, v_add(d2, g), d2)));
+            v_store(dbottom + right, v_select(win3, v_add(d3, g), d3));
         }
     }
+}
+
+static void pool_grad(float *dtop, float *dbottom, const float *top, const float *bottom, const float *grad, size_t n,
+                      const float *scale, const float *shift, int relu, int accumulate) {
+    if (relu && accumulate)
+        pool_grad_loop(dtop, dbottom, top, bottom, grad, n, scale, shift, 1, 1);
+    else if (relu)
+        pool_grad_loop(dtop, dbottom, top, bottom, grad, n, scale, shift, 1, 0);
+    else if (accumulate)
+        pool_grad_loop(dtop, dbottom, top, bottom, grad, n, scale, shift, 0, 1);
+    else
+        pool_grad_loop(dtop, dbottom, top, bottom, grad, n, scale, shift, 0, 0);
 }
 
 static void up_nearest(float *dst, const float *src, size_t n) {

@@ -190,8 +190,30 @@ static US_INLINE void wino_axis(const enum wino_transform which, const int m, vf
         wino_weights_grad_axis(m, o, x);
 }
 
-/* Pixel (i, j) of src is at src + i * src_row + j * src_col; likewise dst. bias may be NULL. The unrolled loops have
- * fixed bounds, since clang unrolls them before it has inlined this function and knows n_in and n_out. */
+/* The second axis, and the way out: pixel (i, j) is written to dst + i * dst_row + j * dst_col. bias may be NULL. The
+ * unrolled loops have fixed bounds, since clang unrolls them before it has inlined this function and knows n_in and n_out. */
+static US_INLINE void wino_second_axis(const enum wino_transform which, const int m, float *dst, size_t dst_row,
+                                       size_t dst_col, const int n_out, const vf *half, const int n_in,
+                                       const float *bias) {
+    for (int i = 0; i < n_out; i++)
+        for (int v = 0; v < NV; v++) {
+            const vf b = bias ? v_load(bias + v * VW) : v_zero();
+            float *to = dst + (size_t)i * dst_row + v * VW;
+            vf x[WINO_MAX_T], o[WINO_MAX_T];
+
+            US_UNROLL
+            for (int j = 0; j < WINO_MAX_T; j++)
+                if (j < n_in)
+                    x[j] = half[(i * n_in + j) * NV + v];
+            wino_axis(which, m, o, x);
+            US_UNROLL
+            for (int j = 0; j < WINO_MAX_T; j++)
+                if (j < n_out)
+                    v_store(to + (size_t)j * dst_col, bias ? v_add(o[j], b) : o[j]);
+        }
+}
+
+/* Pixel (i, j) of src is at src + i * src_row + j * src_col. */
 static US_INLINE void wino_tile(const enum wino_transform which, const int m, float *dst, size_t dst_row,
                                 size_t dst_col, const int n_out, const float *src, size_t src_row, size_t src_col,
                                 const int n_in, const float *bias) {
@@ -212,22 +234,51 @@ static US_INLINE void wino_tile(const enum wino_transform which, const int m, fl
                 if (i < n_out)
                     half[(i * n_in + j) * NV + v] = o[i];
         }
-    for (int i = 0; i < n_out; i++)
-        for (int v = 0; v < NV; v++) {
-            const vf b = bias ? v_load(bias + v * VW) : v_zero();
-            float *to = dst + (size_t)i * dst_row + v * VW;
+    wino_second_axis(which, m, dst, dst_row, dst_col, n_out, half, n_in, bias);
+}
+
+/* ---- input pixels computed while they are loaded ---- */
+
+static US_INLINE void wino_load_tile(const enum us_wino_fusion fusion, const int relu, const int m, float *dst,
+                                     size_t dst_col, const struct us_wino_load *load) {
+    const int t = m + 2;
+    const size_t main_row = load->main.row_stride, skip_row = load->skip.row_stride;
+    vf half[WINO_MAX_T * WINO_MAX_T * NV];
+
+    for (int v = 0; v < NV; v++) {
+        const struct affine main = affine_lanes(load->main.scale, load->main.shift, v);
+        const struct affine skip = affine_lanes(load->skip.scale, load->skip.shift, v);
+
+        for (int j = 0; j < t; j++) {
+            const float *from = load->main.x + (size_t)(fusion == US_WINO_MAIN ? j : (j + 1) / 2) * LANES + v * VW;
+            const float *other = fusion == US_WINO_MAIN ? from : load->skip.x + (size_t)j * LANES + v * VW;
             vf x[WINO_MAX_T], o[WINO_MAX_T];
 
             US_UNROLL
-            for (int j = 0; j < WINO_MAX_T; j++)
-                if (j < n_in)
-                    x[j] = half[(i * n_in + j) * NV + v];
-            wino_axis(which, m, o, x);
+            for (int i = 0; i < WINO_MAX_T; i++) {
+                if (i >= t)
+                    continue;
+                if (fusion == US_WINO_MAIN)
+                    x[i] = affine_load(&main, relu, from + (size_t)i * main_row);
+                else if (i == 0 || i % 2) /* a row of its own; the next one is the same */
+                    x[i] = affine_load(&main, relu, from + (size_t)((i + 1) / 2) * main_row);
+                else
+                    x[i] = x[i - 1];
+            }
             US_UNROLL
-            for (int j = 0; j < WINO_MAX_T; j++)
-                if (j < n_out)
-                    v_store(to + (size_t)j * dst_col, bias ? v_add(o[j], b) : o[j]);
+            for (int i = 0; i < WINO_MAX_T; i++)
+                if (i < t && fusion == US_WINO_PRODUCT)
+                    x[i] = v_mul(x[i], affine_load(&skip, relu, other + (size_t)i * skip_row));
+                else if (i < t && fusion == US_WINO_SUM)
+                    x[i] = v_add(x[i], affine_load(&skip, relu, other + (size_t)i * skip_row));
+            wino_input_axis(m, o, x);
+            US_UNROLL
+            for (int i = 0; i < WINO_MAX_T; i++)
+                if (i < t)
+                    half[(i * t + j) * NV + v] = o[i];
         }
+    }
+    wino_second_axis(WINO_INPUT, m, dst, (size_t)t * dst_col, dst_col, t, half, t, NULL);
 }
 
 #define WINO_FUNCTIONS(m)                                                                                              \
@@ -253,6 +304,22 @@ WINO_FUNCTIONS(2)
 WINO_FUNCTIONS(4)
 WINO_FUNCTIONS(6)
 
+#define WINO_LOAD_FUNCTION(name, fusion, relu, m)                                                                      \
+    static US_NOINLINE void wino_##name##_##m(float *v, size_t v_stride, const struct us_wino_load *load) {            \
+        wino_load_tile(fusion, relu, m, v, v_stride, load);                                                            \
+    }
+#define WINO_LOAD_FUNCTIONS(name, fusion, relu)                                                                        \
+    WINO_LOAD_FUNCTION(name, fusion, relu, 2)                                                                          \
+    WINO_LOAD_FUNCTION(name, fusion, relu, 4)                                                                          \
+    WINO_LOAD_FUNCTION(name, fusion, relu, 6)
+
+WINO_LOAD_FUNCTIONS(main, US_WINO_MAIN, 0)
+WINO_LOAD_FUNCTIONS(product, US_WINO_PRODUCT, 0)
+WINO_LOAD_FUNCTIONS(sum, US_WINO_SUM, 0)
+WINO_LOAD_FUNCTIONS(main_relu, US_WINO_MAIN, 1)
+WINO_LOAD_FUNCTIONS(product_relu, US_WINO_PRODUCT, 1)
+WINO_LOAD_FUNCTIONS(sum_relu, US_WINO_SUM, 1)
+
 /* ---- the entries ---- */
 
 static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t row_stride) {
@@ -262,6 +329,19 @@ static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t 
         wino_input_4(v, v_stride, x, row_stride);
     else
         wino_input_6(v, v_stride, x, row_stride);
+}
+
+static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wino_load *load) {
+    static void (*const functions[2][3][3])(float *, size_t, const struct us_wino_load *) = {
+        {{wino_main_2, wino_main_4, wino_main_6},
+         {wino_product_2, wino_product_4, wino_product_6},
+         {wino_sum_2, wino_sum_4, wino_sum_6}},
+        {{wino_main_relu_2, wino_main_relu_4, wino_main_relu_6},
+         {wino_product_relu_2, wino_product_relu_4, wino_product_relu_6},
+         {wino_sum_relu_2, wino_sum_relu_4, wino_sum_relu_6}},
+    };
+
+    functions[load->relu != 0][load->fusion][m / 2 - 1](v, v_stride, load);
 }
 
 static void wino_output_whole(int m, float *y, size_t row_stride, const float *mm, size_t m_stride, const float *bias) {

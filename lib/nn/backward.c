@@ -192,14 +192,14 @@ static void pool_task(void *arg, int64_t index, int worker) {
     const struct us_map *z = &t->pass.z[main], *g = &t->grads[main];
     const int n = (int)(index / z->blocks), b = (int)(index % z->blocks);
     float *tmp = (float *)(t->pass.scratch.base + (size_t)worker * t->pass.scratch.each);
+    float *second = tmp + (size_t)z->w * US_LANES;
     int y;
-    if (!s->add_main)
-        clear_block(g, n, b);
     for (y = 0; y < s->dx.h; y++) {
-        const float *top = us_value_row(&t->pass, main, n, b, 2 * y, 0, z->w, tmp);
-        const float *bottom = us_value_row(&t->pass, main, n, b, 2 * y + 1, 0, z->w, tmp + (size_t)z->w * US_LANES);
+        struct us_affine a;
+        const float *top = us_affine_row(&t->pass, main, n, b, 2 * y, 0, z->w, tmp, &a);
+        const float *bottom = us_affine_row(&t->pass, main, n, b, 2 * y + 1, 0, z->w, second, &a);
         t->ctx->kern.pool_grad(us_map_row(g, n, b, 2 * y), us_map_row(g, n, b, 2 * y + 1), top, bottom,
-                               us_map_row(&s->dx, n, b, y), (size_t)s->dx.w);
+                               us_map_row(&s->dx, n, b, y), (size_t)s->dx.w, a.scale, a.shift, a.relu, s->add_main);
     }
 }
 

@@ -148,22 +148,11 @@ int us_conv_forward(const struct us_conv_job *job) {
 /* ---- Flipped weights for backward-data ---- */
 
 struct flip {
+    us_context *ctx;
     float *flipped;
     const float *weights;
     int in_blocks, out_blocks;
 };
-
-/* [ky][kx][ci][co] -> [2-ky][2-kx][co][ci] */
-void us_conv_flip_block(float *flipped, const float *weights) {
-    int tap, ci, co;
-    for (tap = 0; tap < 9; tap++) {
-        const float *from = weights + (size_t)tap * TAP;
-        float *to = flipped + (size_t)(8 - tap) * TAP;
-        for (co = 0; co < US_LANES; co++)
-            for (ci = 0; ci < US_LANES; ci++)
-                to[co * US_LANES + ci] = from[ci * US_LANES + co];
-    }
-}
 
 /* One block of inputs: [out][in] -> [in][out]. */
 static void flip_task(void *arg, int64_t index, int worker) {
@@ -172,12 +161,13 @@ static void flip_task(void *arg, int64_t index, int worker) {
     int o;
     (void)worker;
     for (o = 0; o < f->out_blocks; o++)
-        us_conv_flip_block(f->flipped + ((size_t)b * (size_t)f->out_blocks + (size_t)o) * 9 * TAP,
-                           f->weights + ((size_t)o * (size_t)f->in_blocks + (size_t)b) * 9 * TAP);
+        f->ctx->kern.conv_flip(f->flipped + ((size_t)b * (size_t)f->out_blocks + (size_t)o) * 9 * TAP,
+                               f->weights + ((size_t)o * (size_t)f->in_blocks + (size_t)b) * 9 * TAP);
 }
 
 int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks) {
     struct flip f;
+    f.ctx = ctx;
     f.flipped = flipped;
     f.weights = weights;
     f.in_blocks = in_blocks;

@@ -77,7 +77,7 @@ static void pool_task(void *arg, int64_t index, int worker) {
     float *top = scratch_row(r, worker, 0), *bottom = scratch_row(r, worker, 2), *out = scratch_row(r, worker, 4);
     gather(r, group, r->x, 2 * r->h, 2 * r->w, 2 * y, top);
     gather(r, group, r->x, 2 * r->h, 2 * r->w, 2 * y + 1, bottom);
-    r->ctx->kern.pool(out, top, bottom, (size_t)r->w);
+    r->ctx->kern.pool(out, top, bottom, (size_t)r->w, NULL, NULL, 0);
     scatter(r, group, r->out, r->h, r->w, y, out);
 }
 
@@ -89,8 +89,7 @@ static void pool_grad_task(void *arg, int64_t index, int worker) {
     gather(r, group, r->x, 2 * r->h, 2 * r->w, 2 * y, top);
     gather(r, group, r->x, 2 * r->h, 2 * r->w, 2 * y + 1, bottom);
     gather(r, group, r->dy, r->h, r->w, y, grad);
-    memset(dtop, 0, 4 * (size_t)r->w * US_LANES * sizeof *dtop); /* both rows */
-    r->ctx->kern.pool_grad(dtop, dbottom, top, bottom, grad, (size_t)r->w);
+    r->ctx->kern.pool_grad(dtop, dbottom, top, bottom, grad, (size_t)r->w, NULL, NULL, 0, 0);
     scatter(r, group, r->out, 2 * r->h, 2 * r->w, 2 * y, dtop);
     scatter(r, group, r->out, 2 * r->h, 2 * r->w, 2 * y + 1, dbottom);
 }

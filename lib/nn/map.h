@@ -84,9 +84,8 @@ size_t us_conv_weights_scratch(const struct us_conv_job *job);
 size_t us_conv_weights_partials(const struct us_conv_job *job);
 int us_conv_backward_weights(const struct us_conv_job *job);
 
-/* Turns forward weights into those of backward-data: transposed and flipped; all, or the nine taps of a pair of blocks. */
+/* Turns forward weights into those of backward-data: transposed and flipped. */
 int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks);
-void us_conv_flip_block(float *flipped, const float *weights);
 
 size_t us_wino_weights_floats(const us_context *ctx, int tile, int in_blocks, int out_blocks);
 /* Reads the job's ctx, blocks, tile, weights and flip. */
@@ -179,6 +178,19 @@ struct us_input_source {
     int unit;
 };
 void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
+/* The z of a unit and what else its value takes, for kernels that apply it themselves. */
+struct us_affine {
+    const float *scale, *shift; /* 16 floats; NULL: value = z */
+    int relu;
+};
+/* 0: the value takes more than that: another activation, or dropout. */
+int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct us_affine *affine);
+/* Pixels [x0, x1) of row y of block b of a unit, of which `affine` is left to do: z itself, or the value in tmp. */
+const float *us_affine_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp,
+                           struct us_affine *affine);
+/* How a Winograd transform may load a tile of block b straight from the maps, its first pixel being (y, x), odd, its `rows` rows
+ * inside of the input. 0: the input is made of more than that (pooling, bilinear upsampling, dropout, ...), or a ring wraps. */
+int us_input_load(const void *source, int n, int b, int y, int rows, int x, struct us_wino_load *load);
 /* Pixels [x0, x1) of the value of a unit (after norm, activation and dropout): written to tmp, or z itself when there is nothing
  * to do. */
 const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp);

@@ -50,6 +50,28 @@ const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, in
     return tmp;
 }
 
+int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct us_affine *affine) {
+    const struct us_unit *u = &pass->net->units[unit];
+    const size_t at = (size_t)n * pass->coefficient_step[unit] + (size_t)b * US_LANES;
+    affine->scale = affine->shift = NULL;
+    affine->relu = 0;
+    if ((u->act != US_ACT_NONE && u->act != US_ACT_RELU) || (u->dropout && pass->dropout))
+        return 0;
+    if (pass->scale[unit]) {
+        affine->scale = pass->scale[unit] + at;
+        affine->shift = pass->shift[unit] + at;
+    }
+    affine->relu = u->act == US_ACT_RELU;
+    return 1;
+}
+
+const float *us_affine_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp,
+                           struct us_affine *affine) {
+    if (us_value_affine(pass, unit, n, b, affine))
+        return us_map_row(&pass->z[unit], n, b, y) + row_floats(x0);
+    return us_value_row(pass, unit, n, b, y, x0, x1, tmp);
+}
+
 /* The value of a unit, in dst wherever it comes from. */
 static void copied_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *dst) {
     const float *row = us_value_row(pass, unit, n, b, y, x0, x1, dst);
@@ -142,13 +164,46 @@ void us_input_row(const void *source, int n, int b, int y, int x0, int x1, float
         copied_value_row(pass, in->main, n, b, y, x0, x1, dst);
         break;
     case US_IN_POOL: {
-        const float *top = us_value_row(pass, in->main, n, b, 2 * y, 2 * x0, 2 * x1, tmp);
-        const float *bottom = us_value_row(pass, in->main, n, b, 2 * y + 1, 2 * x0, 2 * x1, tmp + row_floats(2 * (x1 - x0)));
-        pass->ctx->kern.pool(dst, top, bottom, (size_t)(x1 - x0));
+        float *second = tmp + row_floats(2 * (x1 - x0));
+        struct us_affine a;
+        const float *top = us_affine_row(pass, in->main, n, b, 2 * y, 2 * x0, 2 * x1, tmp, &a);
+        const float *bottom = us_affine_row(pass, in->main, n, b, 2 * y + 1, 2 * x0, 2 * x1, second, &a);
+        pass->ctx->kern.pool(dst, top, bottom, (size_t)(x1 - x0), a.scale, a.shift, a.relu);
         break;
     }
     case US_IN_FUSE:
         fused_row(pass, in, n, b, y, x0, x1, dst, tmp);
         break;
     }
+}
+
+/* ---- Without rows ---- */
+
+static int load_operand(const struct us_pass *pass, int unit, int n, int b, int y, int rows, int x,
+                        struct us_wino_operand *o, int *relu) {
+    const struct us_map *z = &pass->z[unit];
+    struct us_affine a;
+    if (!us_map_contiguous(z, y, rows) || !us_value_affine(pass, unit, n, b, &a))
+        return 0;
+    o->x = us_map_row(z, n, b, y) + row_floats(x);
+    o->row_stride = row_floats(z->w);
+    o->scale = a.scale;
+    o->shift = a.shift;
+    *relu = a.relu;
+    return 1;
+}
+
+int us_input_load(const void *source, int n, int b, int y, int rows, int x, struct us_wino_load *load) {
+    const struct us_input_source *s = (const struct us_input_source *)source;
+    const struct us_pass *pass = s->pass;
+    const struct us_input *in = &pass->net->units[s->unit].in;
+    int relu = 0;
+    memset(load, 0, sizeof *load);
+    if (in->kind == US_IN_UNIT)
+        return load_operand(pass, in->main, n, b, y, rows, x, &load->main, &load->relu);
+    if (in->kind != US_IN_FUSE || in->up != UNETSTAR_UPSAMPLING_NEAREST || in->fusion == UNETSTAR_FUSION_CONCAT)
+        return 0;
+    load->fusion = in->fusion == UNETSTAR_FUSION_SUM ? US_WINO_SUM : US_WINO_PRODUCT;
+    return load_operand(pass, in->main, n, b, y / 2, (y + rows - 1) / 2 - y / 2 + 1, x / 2, &load->main, &load->relu) &&
+           load_operand(pass, in->skip, n, b, y, rows, x, &load->skip, &relu) && relu == load->relu;
 }

@@ -38,7 +38,7 @@ size_t us_wino_weights_floats(const us_context *ctx, int m, int in_blocks, int o
 static const float *taps_of(const struct us_conv_job *job, int o, int b, float turned[9 * TAP]) {
     if (!job->flip)
         return job->weights + ((size_t)o * (size_t)job->in_blocks + (size_t)b) * 9 * TAP;
-    us_conv_flip_block(turned, job->weights + ((size_t)b * (size_t)job->out_blocks + (size_t)o) * 9 * TAP);
+    job->ctx->kern.conv_flip(turned, job->weights + ((size_t)b * (size_t)job->out_blocks + (size_t)o) * 9 * TAP);
     return turned;
 }
 
@@ -162,28 +162,54 @@ size_t us_wino_slab_bytes(int m) {
     return (size_t)SIDE(m) * (size_t)(SEGMENT * m + 2) * US_LANES * sizeof(float);
 }
 
+/* Pixels of a whole tile at (y, x) that the transform can take from where they are. */
+static int load_in_place(const struct us_conv_job *job, int n, int b, int y, int x, struct us_wino_load *load) {
+    if (job->row == us_input_row)
+        return us_input_load(job->source, n, b, y, SIDE(job->tile), x, load);
+    if (job->row != us_plain_row || !us_map_contiguous((const struct us_map *)job->source, y, SIDE(job->tile)))
+        return 0;
+    memset(load, 0, sizeof *load);
+    load->main.x = us_map_row((const struct us_map *)job->source, n, b, y) + (size_t)x * US_LANES;
+    load->main.row_stride = (size_t)job->w * US_LANES;
+    return 1;
+}
+
+static void transform_loaded(const struct us_conv_job *job, float *v, size_t v_xi, struct us_wino_load *load) {
+    const int m = job->tile, fused = load->fusion != US_WINO_MAIN;
+    if (!fused && !load->main.scale && !load->relu)
+        job->ctx->kern.wino_input(m, v, v_xi, load->main.x, load->main.row_stride);
+    else
+        job->ctx->kern.wino_input_load(m, v, v_xi, load);
+    load->main.x += (size_t)(fused ? m / 2 : m) * US_LANES;
+    load->skip.x += fused ? (size_t)m * US_LANES : 0;
+}
+
+/* Tiles inside of the map are transformed from the maps their pixels are made of, if they can be; the others go through the
+ * slab, where what lies outside of the map is zero. */
 void us_wino_input_strip(const struct us_conv_job *job, int n, int b, int ty, int tx, int count, float *v, size_t v_xi,
                          float *slab, float *tmp) {
-    const int m = job->tile, y = ty * m - 1;
-    const struct us_map *map = (const struct us_map *)job->source;
-    const int own = job->row == us_plain_row && y >= 0 && y + SIDE(m) <= job->h && us_map_contiguous(map, y, SIDE(m));
-    const int inside = (job->w - 1) / m;
+    const int m = job->tile, y = ty * m - 1, inside = (job->w - 1) / m;
+    const int first = US_MAX(1, tx), last = US_MIN(inside, tx + count); /* tiles inside */
+    struct us_wino_load load;
+    const int own = y >= 0 && y + SIDE(m) <= job->h && first < last &&
+                    load_in_place(job, n, b, y, first * m - 1, &load);
     int t, r, now;
     for (; count; count -= now, tx += now) {
         const int x = tx * m - 1;
-        const float *in = slab;
-        size_t row_stride = (size_t)job->w * US_LANES;
-        if (own && tx > 0 && tx < inside) { /* a plain map's own pixels are transformed where they are */
-            now = US_MIN(count, inside - tx);
-            in = us_map_row(map, n, b, y) + (size_t)x * US_LANES;
-        } else { /* through the slab, where what lies outside of the map is zero */
-            now = own ? 1 : US_MIN(count, SEGMENT);
+        if (own && tx == first) {
+            now = last - first;
+            for (t = 0; t < now; t++, v += US_LANES)
+                transform_loaded(job, v, v_xi, &load);
+        } else {
+            const float *in = slab;
+            size_t row_stride;
+            now = US_MIN(count, own ? 1 : SEGMENT);
             row_stride = (size_t)(now * m + 2) * US_LANES;
             for (r = 0; r < SIDE(m); r++)
                 us_fetch_row(job, n, b, y + r, x, now * m + 2, slab + (size_t)r * row_stride, tmp);
+            for (t = 0; t < now; t++, in += (size_t)m * US_LANES, v += US_LANES)
+                job->ctx->kern.wino_input(m, v, v_xi, in, row_stride);
         }
-        for (t = 0; t < now; t++, in += (size_t)m * US_LANES, v += US_LANES)
-            job->ctx->kern.wino_input(m, v, v_xi, in, row_stride);
     }
 }
 

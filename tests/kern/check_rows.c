@@ -53,26 +53,50 @@ static void check_act_grad(void) {
     }
 }
 
+static void check_flip(void) {
+    const float *weights = check_in(9 * LANES * LANES);
+
+    CHECK_LEVELS(k) {
+        float *flipped = check_out(9 * LANES * LANES, NULL);
+        long bad = 0;
+
+        k->conv_flip(flipped, weights);
+        for (int i = 0; i < 9 * LANES * LANES; i++) {
+            const int tap = i / (LANES * LANES), ci = i / LANES % LANES, co = i % LANES;
+
+            bad += memcmp(&flipped[((8 - tap) * LANES + co) * LANES + ci], &weights[i], sizeof *weights) != 0;
+        }
+        if (bad)
+            check_that(0, "conv_flip: %ld weights of %s are in the wrong place", bad, k->name);
+        check_result("nine taps");
+    }
+}
+
 static void check_pool(void) {
     const size_t n = draw_pixels();
     const float *top = check_in(2 * n * LANES), *bottom = check_in(2 * n * LANES);
+    const float *scale = check_random() & 1 ? check_in(LANES) : NULL, *shift = scale ? check_in(LANES) : NULL;
+    const int relu = check_random() & 1;
 
     CHECK_LEVELS(k) {
-        k->pool(check_out(n * LANES, NULL), top, bottom, n);
-        check_result("n %zu", n);
+        k->pool(check_out(n * LANES, NULL), top, bottom, n, scale, shift, relu);
+        check_result("n %zu, affine %d, relu %d", n, scale != NULL, relu);
     }
 }
 
 static void check_pool_grad(void) {
     const size_t n = draw_pixels();
     const float *top = check_in(2 * n * LANES), *bottom = check_in(2 * n * LANES), *grad = check_in(n * LANES);
-    const float *dtop = check_in(2 * n * LANES), *dbottom = check_in(2 * n * LANES);
+    const float *scale = check_random() & 1 ? check_in(LANES) : NULL, *shift = scale ? check_in(LANES) : NULL;
+    const int relu = check_random() & 1, accumulate = check_random() & 1;
+    const float *dtop = accumulate ? check_in(2 * n * LANES) : NULL;
+    const float *dbottom = accumulate ? check_in(2 * n * LANES) : NULL;
 
     CHECK_LEVELS(k) {
         float *const t = check_out(2 * n * LANES, dtop), *const b = check_out(2 * n * LANES, dbottom);
 
-        k->pool_grad(t, b, top, bottom, grad, n);
-        check_result("n %zu", n);
+        k->pool_grad(t, b, top, bottom, grad, n, scale, shift, relu, accumulate);
+        check_result("n %zu, affine %d, relu %d, accumulate %d", n, scale != NULL, relu, accumulate);
     }
 }
 
@@ -292,6 +316,7 @@ static void check_sgd(void) {
 const struct check_function check_row_functions[] = {
     {"affine_act", check_affine_act, 840},
     {"act_grad", check_act_grad, 840},
+    {"conv_flip", check_flip, 60},
     {"pool", check_pool, 300},
     {"pool_grad", check_pool_grad, 300},
     {"up_nearest", check_up_nearest, 100},
@@ -334,12 +359,12 @@ static void run_act_grad(void *user) {
 
 static void run_pool(void *user) {
     (void)user;
-    bench.k->pool(bench.c, bench.a, bench.b, PIXELS / 2);
+    bench.k->pool(bench.c, bench.a, bench.b, PIXELS / 2, bench.lanes, bench.lanes, 0);
 }
 
 static void run_pool_grad(void *user) {
     (void)user;
-    bench.k->pool_grad(bench.c, bench.d, bench.a, bench.b, bench.a, PIXELS / 2);
+    bench.k->pool_grad(bench.c, bench.d, bench.a, bench.b, bench.a, PIXELS / 2, bench.lanes, bench.lanes, 0, 1);
 }
 
 static void run_add(void *user) {

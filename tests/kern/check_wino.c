@@ -54,6 +54,69 @@ static void check_input_transform(void) {
     }
 }
 
+static struct us_wino_operand draw_operand(int pixels) {
+    struct us_wino_operand o = {NULL, draw_stride(pixels), NULL, NULL};
+
+    o.x = check_in(span(pixels, o.row_stride, pixels));
+    if (check_random() % 4) {
+        o.scale = check_in(LANES);
+        o.shift = check_in(LANES);
+    }
+    return o;
+}
+
+/* Every pixel of an operand by affine_act and up_nearest, then add or mul: t x t pixels. */
+static void expand_operand(const struct us_kernels *k, float *dst, int t, const struct us_wino_operand *o, int half,
+                           int act) {
+    float row[2 * MAX_T * LANES], wide[2 * MAX_T * LANES];
+
+    for (int i = 0; i < t; i++) {
+        const float *x = o->x + (size_t)(half ? (i + 1) / 2 : i) * o->row_stride;
+        const int pixels = half ? t / 2 + 1 : t;
+
+        k->affine_act(row, x, (size_t)pixels, o->scale, o->shift, act, 0);
+        if (half)
+            k->up_nearest(wide, row, (size_t)pixels);
+        memcpy(dst + (size_t)i * (size_t)t * LANES, half ? wide + LANES : row, (size_t)t * LANES * sizeof *dst);
+    }
+}
+
+static void check_input_load(void) {
+    const int m = draw_m(), t = m + 2;
+    const enum us_wino_fusion fusion = (enum us_wino_fusion)check_range(US_WINO_MAIN, US_WINO_SUM);
+    const int fused = fusion != US_WINO_MAIN, act = check_random() & 1 ? US_ACT_RELU : US_ACT_NONE;
+    const size_t vs = draw_stride(1);
+    struct us_wino_load load = {{0}, {0}, US_WINO_MAIN, act == US_ACT_RELU};
+
+    load.fusion = fusion;
+    load.main = draw_operand(fused ? t / 2 + 1 : t);
+    if (fused)
+        load.skip = draw_operand(t);
+    CHECK_LEVELS(k) {
+        float *v = check_out(span(t * t, vs, 1), NULL);
+
+        k->wino_input_load(m, v, vs, &load);
+        check_gaps(v, t * t, vs, 1, span(t * t, vs, 1), "wino_input_load");
+        check_result("m %d, fusion %d, affine %d %d, relu %d, stride %zu", m, (int)fusion, load.main.scale != NULL,
+                     load.skip.scale != NULL, load.relu, vs);
+    }
+    CHECK_LEVELS(k) { /* nor does any level's, the reference's included, differ from the kernels one after the other */
+        float a[MAX_XI * LANES], b[MAX_XI * LANES], *v = check_out(span(t * t, vs, 1), NULL);
+
+        if (k == check_reference()) {
+            expand_operand(k, a, t, &load.main, fused, act);
+            if (fused) {
+                expand_operand(k, b, t, &load.skip, 0, act);
+                (fusion == US_WINO_SUM ? k->add : k->mul)(a, a, b, (size_t)(t * t));
+            }
+            k->wino_input(m, v, vs, a, (size_t)t * LANES);
+        } else {
+            k->wino_input_load(m, v, vs, &load);
+        }
+        check_result("m %d, fusion %d, against single kernels", m, (int)fusion);
+    }
+}
+
 static void check_output_transform(void) {
     const int m = draw_m(), t = m + 2, whole = (int)(check_random() % 3);
     const int rows = whole == 0 ? m : check_range(1, m), cols = whole == 0 ? m : check_range(1, m);
@@ -164,6 +227,7 @@ const struct check_function check_wino_functions[] = {
     {"wino_multiply", check_multiply, 1200},
     {"wino_accumulate", check_accumulate, 1200},
     {"wino_input", check_input_transform, 840},
+    {"wino_input_load", check_input_load, 2520},
     {"wino_output", check_output_transform, 1680},
     {"wino_gradient", check_gradient_transform, 1680},
     {"wino_weights", check_weights_transform, 840},
@@ -347,9 +411,11 @@ static struct {
 static void run_transform(void *user) {
     const struct us_kernels *k = bench.k;
     const int m = bench.m;
+    struct us_wino_load load;
     const size_t stride = (BLOCK + 1) * LANES, row = (size_t)(BLOCK * 6 + 2) * LANES;
 
     (void)user;
+    memset(&load, 0, sizeof load);
     for (int r = 0; r < REPEAT; r++)
         for (int i = 0; i < BLOCK; i++) {
             float *pixels = bench.image + (size_t)(bench.apart ? i * m * LANES : 0);
@@ -368,6 +434,14 @@ static void run_transform(void *user) {
             case 3:
                 k->wino_weights(m, block, stride, pixels, LANES);
                 break;
+            case 5: /* main part of half the size: what lies in its rows is the whole image's */
+            case 6:
+                load.main.x = load.skip.x = pixels;
+                load.main.row_stride = load.skip.row_stride = row;
+                load.main.scale = load.main.shift = load.skip.scale = load.skip.shift = bench.bias;
+                load.fusion = bench.which == 5 ? US_WINO_MAIN : US_WINO_PRODUCT;
+                k->wino_input_load(m, block, stride, &load);
+                break;
             default:
                 k->wino_weights_grad(m, pixels, LANES, block, stride);
             }
@@ -376,14 +450,14 @@ static void run_transform(void *user) {
 
 void check_bench_wino(const struct us_kernels *k) {
     static const char *const names[] = {"wino_input", "wino_output", "wino_gradient", "wino_weights",
-                                        "wino_weights_grad"};
+                                        "wino_weights_grad", "wino_input_load", "  of a product"};
     const size_t pixels = (size_t)MAX_T * (BLOCK * 6 + 2) * LANES, block = (size_t)MAX_XI * (BLOCK + 1) * LANES;
 
     bench.k = k;
     bench.image = check_input(pixels);
     bench.block = check_input(block);
     bench.bias = check_input(LANES);
-    for (int which = 0; which < 5; which++) {
+    for (int which = 0; which < 7; which++) {
         printf("  %-18s", names[which]);
         for (int m = 2; m <= 6; m += 2) {
             double ns[2];
