@@ -17,6 +17,12 @@
  * an image ends.) */
 #define TWO_ROWS 1
 
+/* As many as the next unit's tiles take, so that both have their turns together. */
+static int direct_rows(const struct us_net *net, const int *tile, int unit) {
+    const int two = net->units[unit].shift <= TWO_ROWS || net->units[unit].kind == US_UNIT_UPCONV;
+    return US_MAX(two ? 2 : 1, unit + 1 < net->n_units ? tile[unit + 1] : 0);
+}
+
 void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const int *tile, int stream, int64_t height) {
     const struct us_head *head = &net->heads[0];
     const int n = net->n_units;
@@ -27,9 +33,7 @@ void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const in
     s->image_h = (int)height;
     for (i = 0; i < n; i++) {
         s->h[i] = s->image_h >> net->units[i].shift;
-        s->step[i] = tile[i]                                                                   ? tile[i]
-                     : net->units[i].shift <= TWO_ROWS || net->units[i].kind == US_UNIT_UPCONV ? 2
-                                                                                               : 1;
+        s->step[i] = tile[i] ? tile[i] : direct_rows(net, tile, i);
     }
     s->h[n] = s->h[head->unit];
     s->h[n + 1] = s->h[n] << head->bilinear;

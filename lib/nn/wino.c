@@ -19,6 +19,8 @@
 #define TAPS(m) (SIDE(m) * SIDE(m))
 #define TAP (US_LANES * US_LANES)
 #define FEW_TILES 64 /* a batch with no more tiles is one block */
+#define SMALL_WEIGHTS ((size_t)3 << 19) /* bytes of transformed weights that stay in a cache between rows of tiles */
+#define MIN_STRIP 4                     /* tiles of a strip that is cut for the sake of more tasks */
 #define SEGMENT 5  /* tiles of a row whose inputs are fetched together: about 16 KB, so that they stay in the L1 cache \
                     */
 #define U_BLOCKS 4 /* input blocks of weights transformed at once where they are not stored */
@@ -89,18 +91,27 @@ struct tiling {
     int splits;       /* of the output channels */
 };
 
+/* Some rows of a streamed image: where the weights are small, workers share the tiles, not the outputs, so that no input is
+ * transformed twice; large ones each worker had better read only half of. */
+static int shares_tiles(const struct us_conv_job *job) {
+    const size_t weights = (size_t)TAPS(job->tile) * (size_t)job->in_blocks * (size_t)job->out_blocks * TAP * sizeof(float);
+    return job->y1 - job->y0 < job->h && weights <= SMALL_WEIGHTS;
+}
+
 static struct tiling cut_tiles(const struct us_conv_job *job) {
     const int m = job->tile, group = job->ctx->kern.wino_group, groups = (job->out_blocks + group - 1) / group;
-    const int workers = us_workers(job->ctx), batch = job->ctx->kern.wino_batch;
+    const int workers = us_workers(job->ctx), batch = job->ctx->kern.wino_batch, shared = shares_tiles(job);
     struct tiling t;
     t.across = (job->w + m - 1) / m;
     t.first = job->y0 / m;
     t.down = (job->y1 - job->y0 + m - 1) / m;
     t.strips = (t.across + batch - 1) / batch;
+    if (shared && workers > 1)
+        t.strips = US_MAX(t.strips, US_MIN(2 * workers, (t.across + MIN_STRIP - 1) / MIN_STRIP));
     t.strip = (t.across + t.strips - 1) / t.strips;
     t.strips = (t.across + t.strip - 1) / t.strip;
     t.all = job->n * t.down * t.strips;
-    t.block = job->n * t.down * t.across <= FEW_TILES ? t.all : US_MIN(t.all, US_MAX(1, batch / t.strip));
+    t.block = !shared && job->n * t.down * t.across <= FEW_TILES ? t.all : US_MIN(t.all, US_MAX(1, batch / t.strip));
     t.tasks = (t.all + t.block - 1) / t.block;
     t.splits = 1;
     if (t.tasks == 1)
