@@ -22,7 +22,7 @@ static int do_work(struct told *told, const struct bench_options *options, enum 
         return code;
     for (i = 0; i < 3 && !code; i++)
         code = use == SUBJECT_TRAINING ? subject_step(&subject, subject.x, 5e-4, NULL, &told->problem)
-                                       : subject_image(&subject, subject.x, NULL, &told->problem);
+                                       : subject_image(&subject, subject.session, subject.x, NULL, &told->problem);
     if (use == SUBJECT_TRAINING) {
         told->workspace = (double)unetstar_trainer_workspace_size(subject.trainer);
     } else if (!code) {

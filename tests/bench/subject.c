@@ -79,12 +79,15 @@ static int open_trainer(struct subject *subject) {
     return unetstar_trainer_create(&subject->trainer, subject->model, subject->optimizer, &options, NULL);
 }
 
-static int open_session(struct subject *subject) {
+static int open_sessions(struct subject *subject) {
     const unetstar_model *model = subject->model;
     unetstar_session_options options;
+    int error;
     unetstar_session_options_init(&options, sizeof options);
     options.precision = subject->options->precision;
-    return unetstar_session_create(&subject->session, subject->context, &model, 1, &options);
+    error = unetstar_session_create(&subject->session, subject->context, &model, 1, &options);
+    options.plan = UNETSTAR_PLAN_STREAM;
+    return error ? error : unetstar_session_create(&subject->stream, subject->context, &model, 1, &options);
 }
 
 int subject_open(struct subject *subject, const struct bench_options *options, enum subject_use use,
@@ -95,7 +98,7 @@ int subject_open(struct subject *subject, const struct bench_options *options, e
     error = open_context(subject, runner);
     error = error ? error : open_model(subject);
     if (!error)
-        error = use == SUBJECT_TRAINING ? open_trainer(subject) : open_session(subject);
+        error = use == SUBJECT_TRAINING ? open_trainer(subject) : open_sessions(subject);
     if (error) {
         problem_from_library(problem, NULL, error);
         subject_close(subject);
@@ -107,6 +110,7 @@ int subject_open(struct subject *subject, const struct bench_options *options, e
 
 void subject_close(struct subject *subject) {
     unetstar_session_destroy(subject->session);
+    unetstar_session_destroy(subject->stream);
     unetstar_trainer_destroy(subject->trainer);
     unetstar_optimizer_destroy(subject->optimizer);
     unetstar_model_destroy(subject->model);
@@ -131,10 +135,11 @@ int subject_step(struct subject *subject, const float *x, double learning_rate, 
     return error ? problem_from_library(problem, "training step", error) : 0;
 }
 
-int subject_image(struct subject *subject, const float *x, double *seconds, struct problem *problem) {
+int subject_image(struct subject *subject, unetstar_session *session, const float *x, double *seconds,
+                  struct problem *problem) {
     const double start = us_clock();
-    const int error = unetstar_session_run_tensor(subject->session, 1, subject->options->image[1],
-                                                  subject->options->image[0], x, subject->probability, NULL);
+    const int error = unetstar_session_run_tensor(session, 1, subject->options->image[1], subject->options->image[0], x,
+                                                  subject->probability, NULL);
     if (seconds)
         *seconds = us_clock() - start;
     return error ? problem_from_library(problem, "inference", error) : 0;

@@ -14,7 +14,7 @@ struct subject {
     unetstar_model *model;
     unetstar_optimizer *optimizer;
     unetstar_trainer *trainer;
-    unetstar_session *session;
+    unetstar_session *session, *stream; /* by the whole-image and by the streaming plan */
     float *x, *denormal; /* of a batch, or of an image */
     float *probability;
     uint8_t *labels;
@@ -30,8 +30,9 @@ void subject_make_denormal(struct subject *subject);
 /* One forward, loss, backward and update on x; *seconds (or NULL) gets its time. */
 int subject_step(struct subject *subject, const float *x, double learning_rate, double *seconds,
                  struct problem *problem);
-/* One inference of x. */
-int subject_image(struct subject *subject, const float *x, double *seconds, struct problem *problem);
+/* One inference of x by either session. */
+int subject_image(struct subject *subject, unetstar_session *session, const float *x, double *seconds,
+                  struct problem *problem);
 
 /* Floating-point operations of direct convolutions forward, heads included, for n inputs of w x h pixels. */
 double subject_flops(const struct subject *subject, int64_t n, int64_t w, int64_t h);

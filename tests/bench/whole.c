@@ -17,6 +17,7 @@ void whole_free(struct whole *whole) {
     series_free(&whole->step);
     series_free(&whole->runner);
     series_free(&whole->image);
+    series_free(&whole->stream);
     series_free(&whole->normal_step);
     series_free(&whole->denormal_step);
     series_free(&whole->normal_image);
@@ -59,19 +60,34 @@ static int image_count(const struct whole *whole) {
     return whole->options->steps > 2 ? (whole->options->steps + 1) / 2 : 1;
 }
 
+static int measure_memory(struct whole *whole, const struct subject *subject, struct problem *problem) {
+    const int32_t *size = whole->options->image;
+    int error;
+    whole->whole_memory.struct_size = whole->stream_memory.struct_size = sizeof whole->whole_memory;
+    error = unetstar_session_workspace_size(subject->session, size[0], size[1], &whole->whole_memory);
+    if (!error)
+        error = unetstar_session_workspace_size(subject->stream, size[0], size[1], &whole->stream_memory);
+    return error ? problem_from_library(problem, "memory of a session", error) : 0;
+}
+
 int whole_round_image(struct whole *whole, struct problem *problem) {
     struct subject subject;
     int i, code = subject_open(&subject, whole->options, SUBJECT_INFERENCE, NULL, problem);
     if (code)
         return code;
     whole->image_flops = subject_image_flops(&subject);
+    code = measure_memory(whole, &subject, problem);
     for (i = 0; i < image_count(whole) + WARM_UP && !code; i++) {
-        double seconds;
-        code = subject_image(&subject, subject.x, &seconds, problem);
-        if (i >= WARM_UP && !code)
+        double seconds = 0, streamed = 0;
+        code = subject_image(&subject, subject.session, subject.x, &seconds, problem);
+        code = code ? code : subject_image(&subject, subject.stream, subject.x, &streamed, problem);
+        if (i >= WARM_UP && !code) {
             series_add(&whole->image, seconds);
+            series_add(&whole->stream, streamed);
+        }
     }
     series_end_round(&whole->image);
+    series_end_round(&whole->stream);
     subject_close(&subject);
     return code;
 }
@@ -88,7 +104,7 @@ static int run_denormal(struct whole *whole, enum subject_use use, struct series
         const float *x = i % 2 ? subject.denormal : subject.x;
         double seconds;
         code = use == SUBJECT_TRAINING ? subject_step(&subject, x, 0, &seconds, problem)
-                                       : subject_image(&subject, x, &seconds, problem);
+                                       : subject_image(&subject, subject.session, x, &seconds, problem);
         if (i >= 2 && !code)
             series_add(i % 2 ? denormal : normal, seconds);
     }
@@ -122,6 +138,11 @@ static double ratio(const struct series *a, const struct series *b) {
     return samples_median(&a->all) / samples_median(&b->all);
 }
 
+static void print_memory(const char *name, const unetstar_workspace *w) {
+    printf("  %-16s maps %.1f MB, scratch %.1f MB, weights %.1f MB\n", name, (double)w->maps * 1e-6,
+           (double)w->scratch * 1e-6, (double)w->weights * 1e-6);
+}
+
 void whole_print(const struct whole *whole) {
     const struct bench_options *o = whole->options;
     if (whole->step.all.count) {
@@ -138,6 +159,10 @@ void whole_print(const struct whole *whole) {
         printf("Inference: an image of %dx%d (width x height), %d channels, without preprocessing\n", (int)o->image[0],
                (int)o->image[1], (int)o->channels);
         print_series("image", &whole->image, whole->image_flops, whole->peak);
+        print_series("by rows", &whole->stream, whole->image_flops, whole->peak);
+        printf("  %-16s %.3f of the whole image's rate\n", "", ratio(&whole->image, &whole->stream));
+        print_memory("image", &whole->whole_memory);
+        print_memory("by rows", &whole->stream_memory);
     }
     if (whole->denormal_step.all.count) {
         printf("Denormal input: time relative to normal input\n");
@@ -166,12 +191,26 @@ static void series_json(const char *key, const struct series *series, double flo
     json_end_object(json);
 }
 
+static void memory_json(const char *key, const unetstar_workspace *w, struct json *json) {
+    json_object(json, key);
+    json_integer(json, "maps", (int64_t)w->maps);
+    json_integer(json, "scratch", (int64_t)w->scratch);
+    json_integer(json, "weights", (int64_t)w->weights);
+    json_end_object(json);
+}
+
 void whole_json(const struct whole *whole, struct json *json) {
     series_json("step", &whole->step, whole->step_flops, whole->peak, json);
     series_json("runner", &whole->runner, whole->step_flops, whole->peak, json);
     if (whole->runner.all.count)
         json_number(json, "runner_ratio", ratio(&whole->runner, &whole->step));
     series_json("image", &whole->image, whole->image_flops, whole->peak, json);
+    series_json("image_by_rows", &whole->stream, whole->image_flops, whole->peak, json);
+    if (whole->stream.all.count) {
+        json_number(json, "by_rows_ratio", ratio(&whole->image, &whole->stream));
+        memory_json("image_memory", &whole->whole_memory, json);
+        memory_json("image_by_rows_memory", &whole->stream_memory, json);
+    }
     series_json("normal_step", &whole->normal_step, 0, NAN, json);
     series_json("denormal_step", &whole->denormal_step, 0, NAN, json);
     series_json("normal_image", &whole->normal_image, 0, NAN, json);

@@ -5,13 +5,15 @@
 #include "json.h"
 #include "options.h"
 #include "samples.h"
+#include "unetstar.h"
 
 struct whole {
     const struct bench_options *options;
-    struct series step, runner, image;          /* seconds */
+    struct series step, runner, image, stream;  /* seconds; image and stream in turn */
     struct series normal_step, denormal_step;   /* in turn */
     struct series normal_image, denormal_image; /* in turn */
     double step_flops, image_flops;
+    unetstar_workspace whole_memory, stream_memory; /* of the image */
     double peak; /* GFLOP/s of all threads; NaN: not known */
 };
 
