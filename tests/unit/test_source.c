@@ -1,6 +1,7 @@
 /*
  * test_source.c - a unit's input in pieces: any part of any row has the bits of the whole row, for every way an input
- * is made; and so has a tile that a transform loads from the maps themselves. And a plan for a large batch used for smaller ones: the bits of a plan of that size.
+ * is made; and so has a tile that a transform loads from the maps themselves. And a plan for a large batch used for
+ * smaller ones: the bits of a plan of that size.
  */
 #include <setjmp.h>
 #include <stdarg.h>
