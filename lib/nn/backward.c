@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define FINISH_ROWS 8 /* of a gradient and its z: they stay in the L2 cache */
+
 /* ---- Heads ---- */
 
 struct head_backward {
@@ -76,30 +78,40 @@ static void downsample_logit_gradient(us_training *t) {
 
 /* ---- From a unit's value to its z ---- */
 
+/* Rows [y0, y1) of a complete gradient, taken back through dropout and activation and added to the sums of the norm, while they
+ * are in the cache: rows in order from 0 on, by one task for a block of an image. */
+static void finish_rows(us_training *t, int unit, int n, int b, int y0, int y1) {
+    const struct us_unit *u = &t->net->units[unit];
+    const struct us_map *z = &t->pass.z[unit];
+    const size_t at = (size_t)n * t->pass.coefficient_step[unit] + (size_t)b * US_LANES;
+    const float *scale = t->pass.scale[unit] ? t->pass.scale[unit] + at : NULL;
+    const float *shift = scale ? t->pass.shift[unit] + at : NULL;
+    int y;
+    for (y = y0; y < y1; y++) {
+        float *g = us_map_row(&t->grads[unit], n, b, y);
+        if (u->dropout && t->pass.dropout)
+            us_dropout_row(&t->pass, unit, n, b, y, 0, z->w, g);
+        if (u->act != US_ACT_NONE)
+            t->ctx->kern.act_grad(g, g, us_map_row(z, n, b, y), (size_t)z->w, scale, shift, u->act,
+                                  t->net->options.leaky_slope);
+    }
+    if (u->norm != UNETSTAR_NORM_NONE)
+        us_norm_gradient_rows(t->ctx, &t->norms[unit], z, &t->grads[unit], n, b, y0, y1);
+}
+
 struct value_backward {
     us_training *t;
     int unit;
 };
 
-static void activation_task(void *arg, int64_t index, int worker) {
+static void value_task(void *arg, int64_t index, int worker) {
     const struct value_backward *vb = (const struct value_backward *)arg;
-    us_training *t = vb->t;
-    const struct us_unit *u = &t->net->units[vb->unit];
-    const struct us_map *z = &t->pass.z[vb->unit];
-    const int n = (int)(index / z->blocks), b = (int)(index % z->blocks);
-    const size_t at = (size_t)n * t->pass.coefficient_step[vb->unit] + (size_t)b * US_LANES;
-    const float *scale = t->pass.scale[vb->unit] ? t->pass.scale[vb->unit] + at : NULL;
-    const float *shift = scale ? t->pass.shift[vb->unit] + at : NULL;
+    const struct us_map *z = &vb->t->pass.z[vb->unit];
     int y;
     (void)worker;
-    for (y = 0; y < z->h; y++) {
-        float *g = us_map_row(&t->grads[vb->unit], n, b, y);
-        if (u->dropout && t->pass.dropout)
-            us_dropout_row(&t->pass, vb->unit, n, b, y, 0, z->w, g);
-        if (u->act != US_ACT_NONE)
-            t->ctx->kern.act_grad(g, g, us_map_row(z, n, b, y), (size_t)z->w, scale, shift, u->act,
-                                  t->net->options.leaky_slope);
-    }
+    for (y = 0; y < z->h; y += FINISH_ROWS)
+        finish_rows(vb->t, vb->unit, (int)(index / z->blocks), (int)(index % z->blocks), y,
+                    US_MIN(y + FINISH_ROWS, z->h));
 }
 
 static int backward_value(us_training *t, const struct us_params *params, float *gradients, int unit) {
@@ -109,8 +121,8 @@ static int backward_value(us_training *t, const struct us_params *params, float 
     int code = 0;
     vb.t = t;
     vb.unit = unit;
-    if (u->act != US_ACT_NONE || (u->dropout && t->pass.dropout))
-        code = us_parallel(t->ctx, NULL, activation_task, &vb, (int64_t)z->n * z->blocks);
+    if (!t->finished[unit])
+        code = us_parallel(t->ctx, NULL, value_task, &vb, (int64_t)z->n * z->blocks);
     if (!code && u->norm != UNETSTAR_NORM_NONE)
         code = us_norm_gradient(t->ctx, &t->norms[unit], z, &t->grads[unit], params->arena + u->gamma, gradients + u->gamma,
                                 gradients + u->beta, t->constants);
@@ -179,6 +191,7 @@ struct spread {
     struct us_map dx; /* gradient of the input */
     int add_main;     /* the gradient of `main` has been written before */
     int add_skip;
+    int finish; /* nothing else is added to the gradient of `main`, and its turn is the next one */
 };
 
 static void clear_block(const struct us_map *m, int n, int b) {
@@ -200,6 +213,8 @@ static void pool_task(void *arg, int64_t index, int worker) {
         const float *bottom = us_affine_row(&t->pass, main, n, b, 2 * y + 1, 0, z->w, second, &a);
         t->ctx->kern.pool_grad(us_map_row(g, n, b, 2 * y), us_map_row(g, n, b, 2 * y + 1), top, bottom,
                                us_map_row(&s->dx, n, b, y), (size_t)s->dx.w, a.scale, a.shift, a.relu, s->add_main);
+        if (s->finish && ((2 * y + 2) % FINISH_ROWS == 0 || y + 1 == s->dx.h))
+            finish_rows(t, main, n, b, 2 * y / FINISH_ROWS * FINISH_ROWS, 2 * y + 2);
     }
 }
 
@@ -273,6 +288,14 @@ static void fuse_task(void *arg, int64_t index, int worker) {
     main_block(s, n, b, tmp);
 }
 
+static int has_head(const struct us_net *net, int unit) {
+    int i;
+    for (i = 0; i < net->n_heads; i++)
+        if (net->heads[i].unit == unit)
+            return 1;
+    return 0;
+}
+
 static int backward_input(us_training *t, const struct us_params *params, int unit) {
     const struct us_unit *u = &t->net->units[unit];
     struct spread s;
@@ -292,6 +315,7 @@ static int backward_input(us_training *t, const struct us_params *params, int un
     us_mark(t->ctx, "pool and fusion backward", unit);
     s.add_main = t->started[u->in.main];
     t->started[u->in.main] = 1;
+    s.finish = t->finished[u->in.main] = u->in.kind == US_IN_POOL && u->in.main == unit - 1 && !has_head(t->net, unit - 1);
     if (u->in.kind == US_IN_POOL)
         return us_parallel(t->ctx, NULL, pool_task, &s, (int64_t)t->pass.n * s.dx.blocks);
     s.add_skip = t->started[u->in.skip];
@@ -317,6 +341,7 @@ int us_training_backward(us_training *t, const struct us_params *params, float *
     if (t->state != 2)
         return us_fail(UNETSTAR_ESTATE, "the backward pass needs a loss first");
     memset(t->started, 0, sizeof t->started);
+    memset(t->finished, 0, sizeof t->finished);
     clear_gradients(t->net, gradients);
     if (t->full_logits)
         downsample_logit_gradient(t);

@@ -162,8 +162,10 @@ int us_norm_backward(us_context *ctx, const struct us_norm_shape *s, const float
         code = us_layer_pack(ctx, &work.g, dy, s->c);
     if (!code) {
         write_statistics(&work, save_mean, save_inverse_std);
-        code = us_norm_gradient(ctx, &work.norm, &work.x, &work.g, work.gamma, work.dgamma, work.dbeta, work.constants);
+        code = us_norm_gradient_sums(ctx, &work.norm, &work.x, &work.g);
     }
+    if (!code)
+        code = us_norm_gradient(ctx, &work.norm, &work.x, &work.g, work.gamma, work.dgamma, work.dbeta, work.constants);
     if (!code && dx)
         code = us_layer_unpack(ctx, &work.g, dx, s->c);
     if (!code && dgamma)

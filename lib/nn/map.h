@@ -148,6 +148,11 @@ size_t us_norm_floats(int batch, int n, int blocks); /* of each array */
  * be NULL) are updated with the unbiased variance. */
 int us_norm_measure(us_context *ctx, struct us_norm *norm, const struct us_map *z, const float *gamma, const float *beta,
                     float momentum, float *running_mean, float *running_var);
+/* Sums of a gradient that us_norm_gradient wants in norm->sums: all of them; or rows [y0, y1) of a block of an image, which a
+ * task that has just written them adds in order, from row 0 on. */
+int us_norm_gradient_sums(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad);
+void us_norm_gradient_rows(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
+                           int n, int b, int y0, int y1);
 /* grad, the gradient at the norm's output, becomes that at z, in place. dgamma, dbeta: blocks * 16 floats, overwritten. */
 int us_norm_gradient(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
                      const float *gamma, float *dgamma, float *dbeta, float *constants);

@@ -42,23 +42,20 @@ struct sums {
     double *out;                   /* n x blocks x 32 */
 };
 
-static void sum_block(void *arg, int64_t index, int worker) {
-    const struct sums *s = (const struct sums *)arg;
-    const int n = (int)(index / s->z->blocks), b = (int)(index % s->z->blocks);
-    const size_t stride = (size_t)s->z->w * US_LANES;
-    double *total = s->out + (size_t)index * 32;
-    float part[CHUNK_ROWS * 32];
+static void add_rows(const struct sums *s, int n, int b, int y0, int y1) {
     static const float nothing[US_LANES]; /* the mean when only the first sum matters */
+    const size_t block = (size_t)n * (size_t)s->z->blocks + (size_t)b, stride = (size_t)s->z->w * US_LANES;
+    double *total = s->out + block * 32;
+    float part[CHUNK_ROWS * 32];
     const float *mean = nothing;
-    int y, r, lane;
-    (void)worker;
-    for (lane = 0; lane < 32; lane++)
-        total[lane] = 0;
+    int y, r, lane, rows;
     if (s->grad && s->norm)
-        mean = s->norm->mean + ((size_t)(s->norm->batch ? 0 : n) * (size_t)s->z->blocks + (size_t)b) * US_LANES;
-    for (y = 0; y < s->z->h; y += CHUNK_ROWS) {
-        const int rows = US_MIN(CHUNK_ROWS, s->z->h - y);
+        mean = s->norm->mean + (s->norm->batch ? (size_t)b : block) * US_LANES;
+    for (lane = 0; lane < 32 && y0 == 0; lane++)
+        total[lane] = 0;
+    for (y = y0; y < y1; y += rows) {
         const float *x = us_map_row(s->z, n, b, y);
+        rows = US_MIN(CHUNK_ROWS, y1 - y);
         if (s->grad)
             s->ctx->kern.row_moments_grad(part, us_map_row(s->grad, n, b, y), x, (size_t)rows, (size_t)s->z->w, stride,
                                           mean);
@@ -70,6 +67,12 @@ static void sum_block(void *arg, int64_t index, int worker) {
     }
 }
 
+static void sum_block(void *arg, int64_t index, int worker) {
+    const struct sums *s = (const struct sums *)arg;
+    (void)worker;
+    add_rows(s, (int)(index / s->z->blocks), (int)(index % s->z->blocks), 0, s->z->h);
+}
+
 static int take_sums(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
                      double *out) {
     struct sums s;
@@ -79,6 +82,21 @@ static int take_sums(us_context *ctx, const struct us_norm *norm, const struct u
     s.grad = grad;
     s.out = out;
     return us_parallel(ctx, NULL, sum_block, &s, (int64_t)z->n * z->blocks);
+}
+
+void us_norm_gradient_rows(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
+                           int n, int b, int y0, int y1) {
+    struct sums s;
+    s.ctx = ctx;
+    s.norm = norm;
+    s.z = z;
+    s.grad = grad;
+    s.out = norm->sums;
+    add_rows(&s, n, b, y0, y1);
+}
+
+int us_norm_gradient_sums(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad) {
+    return take_sums(ctx, norm, z, grad, norm->sums);
 }
 
 /* ---- Statistics ---- */
@@ -222,10 +240,8 @@ int us_norm_gradient(us_context *ctx, const struct us_norm *norm, const struct u
     const size_t lanes = (size_t)z->blocks * US_LANES, all = us_norm_floats(norm->batch, z->n, z->blocks);
     double *total_gamma = norm->sums + (size_t)z->n * (size_t)z->blocks * 32, *total_beta = total_gamma + lanes;
     struct apply a;
-    int set, g, code = take_sums(ctx, norm, z, grad, norm->sums);
+    int set, g;
     size_t k;
-    if (code)
-        return code;
     memset(constants, 0, 3 * all * sizeof *constants);
     memset(total_gamma, 0, 2 * lanes * sizeof *total_gamma);
     for (set = 0; set < sets; set++)

@@ -17,6 +17,7 @@ struct us_training {
     struct us_map grads[US_MAX_UNITS];       /* gradient at a unit's value, then at its z */
     struct us_map input_grads[US_MAX_UNITS]; /* gradient of a unit's input, where that is not a unit's own map */
     int started[US_MAX_UNITS];               /* something has been written to it in this backward pass */
+    int finished[US_MAX_UNITS];              /* it is the gradient before the norm, and the norm's sums are taken */
     float *logits[US_MAX_HEADS], *dlogits[US_MAX_HEADS]; /* at the head's resolution */
     float *full_logits, *full_dlogits;                   /* of head 0 after bilinear upsampling; NULL otherwise */
     float *image;                                        /* the batch */

@@ -1,6 +1,7 @@
 /*
  * test_source.c - a unit's input in pieces: any part of any row has the bits of the whole row, for every way an input
- * is made. And a plan for a large batch used for smaller ones: the bits of a plan of that size.
+ * is made; and so has a tile that a transform loads from the maps themselves. And a plan for a large batch used for
+ * smaller ones: the bits of a plan of that size.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +40,27 @@ static int compare_row(const struct us_pass *pass, int unit, int n, int b, int y
     return bad;
 }
 
-static int compare_net(const unetstar_model_options *options) {
+/* Compares a tile that the transform loads itself with one made of rows; adds to `loaded` where it can. */
+static int compare_tile(const struct us_pass *pass, int unit, int n, int b, int h, int w, float *tmp, int *loaded) {
+    enum { M = 2, SIDE = M + 2, XI = SIDE * SIDE };
+    const int y = 2 * draw((h - SIDE) / 2) + 1, x = 2 * draw((w - SIDE) / 2) + 1;
+    float rows[XI * US_LANES], want[XI * US_LANES], v[XI * US_LANES];
+    struct us_input_source source;
+    struct us_wino_load load;
+    int r;
+    source.pass = pass;
+    source.unit = unit;
+    if (!us_input_load(&source, n, b, y, SIDE, x, &load))
+        return 0;
+    ++*loaded;
+    for (r = 0; r < SIDE; r++)
+        us_input_row(&source, n, b, y + r, x, x + SIDE, rows + (size_t)(r * SIDE * US_LANES), tmp);
+    pass->ctx->kern.wino_input(M, want, US_LANES, rows, (size_t)(SIDE * US_LANES));
+    pass->ctx->kern.wino_input_load(M, v, US_LANES, &load);
+    return memcmp(v, want, sizeof v) != 0;
+}
+
+static int compare_net(const unetstar_model_options *options, int loaded[2]) {
     const size_t row = (size_t)2 * WIDTH * US_LANES;
     float *x = (float *)malloc(sizeof(float) * BATCH * 3 * HEIGHT * WIDTH);
     float *whole = (float *)malloc(row * sizeof(float)), *part = (float *)malloc(row * sizeof(float)), *tmp;
@@ -59,8 +80,11 @@ static int compare_net(const unetstar_model_options *options) {
         us_pass_job(&t->pass, &source, &job);
         tmp = (float *)malloc(us_row_tmp_bytes(job.w));
         for (b = 0; b < job.in_blocks; b++)
-            for (y = 0; y < job.h; y++)
+            for (y = 0; y < job.h; y++) {
                 bad += compare_row(&t->pass, u, y % BATCH, b, y, job.w, whole, part, tmp);
+                bad += compare_tile(&t->pass, u, y % BATCH, b, job.h, job.w, tmp,
+                                    &loaded[model->net->units[u].in.kind == US_IN_FUSE]);
+            }
         free(tmp);
     }
     us_training_destroy(t);
@@ -72,26 +96,34 @@ static int compare_net(const unetstar_model_options *options) {
 }
 
 static void test_parts_of_rows(void **state) {
-    int fusion, upsampling, dropout;
+    int fusion, upsampling, dropout, activation;
     (void)state;
     for (fusion = 0; fusion <= UNETSTAR_FUSION_CONCAT; fusion++)
         for (upsampling = 0; upsampling <= UNETSTAR_UPSAMPLING_TRANSPOSED; upsampling++)
-            for (dropout = 0; dropout < 2; dropout++) {
-                unetstar_model_options o;
-                int bad;
-                unetstar_model_options_init(&o, sizeof o);
-                o.in_channels = 3;
-                o.levels = 3;
-                o.narrow = 0.3125; /* 20 channels: two blocks, one with dead lanes */
-                o.fusion = fusion;
-                o.upsampling = upsampling;
-                o.activation = UNETSTAR_ACTIVATION_RELU;
-                o.dropout = dropout ? 0.25 : 0;
-                bad = compare_net(&o);
-                print_message("  fusion %d, upsampling %d, dropout %d: %d parts differ\n", fusion, upsampling, dropout,
-                              bad);
-                assert_int_equal(bad, 0);
-            }
+            for (dropout = 0; dropout < 2; dropout++)
+                for (activation = UNETSTAR_ACTIVATION_NONE; activation <= UNETSTAR_ACTIVATION_LEAKY_RELU;
+                     activation++) {
+                    const int simple = !dropout && activation != UNETSTAR_ACTIVATION_LEAKY_RELU;
+                    unetstar_model_options o;
+                    int bad, loaded[2] = {0, 0};
+                    unetstar_model_options_init(&o, sizeof o);
+                    o.in_channels = 3;
+                    o.levels = 3;
+                    o.narrow = 0.3125; /* 20 channels: two blocks, one with dead lanes */
+                    o.fusion = fusion;
+                    o.upsampling = upsampling;
+                    o.activation = activation;
+                    o.dropout = dropout ? 0.25 : 0;
+                    bad = compare_net(&o, loaded);
+                    print_message(
+                        "  fusion %d, upsampling %d, dropout %d, activation %d: %d parts differ, loaded %d %d\n",
+                        fusion, upsampling, dropout, activation, bad, loaded[0], loaded[1]);
+                    assert_int_equal(bad, 0);
+                    if (simple)
+                        assert_true(loaded[0] > 0);
+                    if (simple && upsampling == UNETSTAR_UPSAMPLING_NEAREST)
+                        assert_int_equal(loaded[1] > 0, fusion != UNETSTAR_FUSION_CONCAT);
+                }
 }
 
 /* ---- Smaller batches ---- */
