@@ -1,6 +1,6 @@
 /*
- * model_read.c - exported: loading models from memory and callbacks. Names are PyTorch's; inside a block the numbered modules are matched by their order,
- * so that files saved with activation modules between them load too.
+ * model_read.c - exported: loading models from memory and through a callback. Names are PyTorch's; inside a block the numbered
+ * modules are matched by their order, so that files saved with activation modules between them load too.
  */
 #include "api/api.h"
 

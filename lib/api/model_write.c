@@ -1,5 +1,5 @@
-/* model_write.c - exported: saving models through a callback; and the bundle of tensors and metadata that weights and checkpoints are made of. The
- * tensors stay where they are until they are written. */
+/* model_write.c - exported: saving models through a callback; and the bundle of tensors and metadata that weights and
+ * checkpoints are made of. The tensors stay where they are until they are written. */
 #include "api/api.h"
 
 #include <stdio.h>

@@ -152,7 +152,8 @@ int us_norm_measure(us_context *ctx, struct us_norm *norm, const struct us_map *
  * grad times (z - mean); norm NULL: the mean is 0. */
 int us_norm_take_sums(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
                       double *out);
-/* norm_gradient.c: grad, the gradient at the norm's output, becomes that at z, in place. dgamma, dbeta: blocks * 16 floats, overwritten. */
+/* norm_gradient.c: grad, the gradient at the norm's output, becomes that at z, in place. dgamma, dbeta: blocks * 16 floats,
+ * overwritten. */
 int us_norm_gradient(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
                      const float *gamma, float *dgamma, float *dbeta, float *constants);
 /* floats of `constants` above */
