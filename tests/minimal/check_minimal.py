@@ -9,6 +9,7 @@ check_minimal.py size LIMIT SHARED STRIP                 bytes of the stripped l
 
 Each first checks itself."""
 import ctypes
+import os
 import pathlib
 import re
 import subprocess
@@ -59,8 +60,9 @@ def check_bits(*arguments):
     if differences(good, good):
         failed.append('self-test: refused without reason')
     texts = []
-    for path in [program] + ([peer] if peer else []):
-        run = subprocess.run([path, folder], capture_output=True, text=True)
+    own = {key: value for key, value in os.environ.items() if key != 'LD_LIBRARY_PATH'} # which names this build's library
+    for path, environment in [(program, None)] + ([(peer, own)] if peer else []):
+        run = subprocess.run([path, folder], capture_output=True, text=True, env=environment)
         print(run.stdout, end='')
         texts.append(run.stdout)
         if run.returncode:
