@@ -382,7 +382,6 @@ int US_LEVEL(struct us_kernels *k) {
         return -1;
     k->name = US_LEVEL_NAME;
     k->conv = conv;
-    k->conv_flip = conv_flip;
     k->affine_act = affine_act;
     k->pool = pool;
     k->up_nearest = up_nearest;
@@ -393,6 +392,7 @@ int US_LEVEL(struct us_kernels *k) {
     k->head = head;
     if (US_TRAINING) {
         k->conv_bwdw = conv_bwdw;
+        k->conv_flip = conv_flip;
         k->act_grad = act_grad;
         k->pool_grad = pool_grad;
         k->up_nearest_grad = up_nearest_grad;

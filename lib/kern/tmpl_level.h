@@ -16,7 +16,6 @@ int US_LEVEL(struct us_kernels *k) {
         return -1;
     k->name = US_LEVEL_NAME;
     k->conv = conv;
-    k->conv_flip = conv_flip;
     k->wino_input = wino_input;
     k->wino_input_load = wino_input_load;
     k->wino_output = wino_output;
@@ -34,6 +33,7 @@ int US_LEVEL(struct us_kernels *k) {
     k->head = head;
     if (US_TRAINING) {
         k->conv_bwdw = conv_bwdw;
+        k->conv_flip = conv_flip;
         k->wino_gradient = wino_gradient;
         k->wino_weights_grad = wino_weights_grad;
         k->wino_accumulate = wino_accumulate;
