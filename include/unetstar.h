@@ -43,6 +43,9 @@
  * Floats.    While it computes, the library rounds to nearest, masks exceptions and keeps gradual underflow; your settings
  *            of the floating-point control word are back on return and inside every callback.
  * Guests.    The library never prints, aborts, exits, reads the environment, installs a handler or changes a global.
+ * Builds.    A build may leave out training (with datasets, metrics, the synthetic fundus and the layer primitives), the
+ *            functions that take paths, and threads of its own: unetstar_build_features tells. What is left out is exported
+ *            all the same and returns UNETSTAR_ENOTSUPPORTED, new objects being NULL; getters give 0 or NULL.
  * fork.      A context with worker threads cannot be used in a child process made by fork: calls return UNETSTAR_ESTATE.
  */
 #ifndef UNETSTAR_H
@@ -91,6 +94,14 @@ UNETSTAR_API const char *unetstar_version_string(void);
 UNETSTAR_API int32_t unetstar_abi_version(void);
 UNETSTAR_API int32_t unetstar_numerics_version(void);
 
+/* What the library in use was built with: a sum of UNETSTAR_FEATURE_*. Thread A. Since 0.1. */
+enum {
+    UNETSTAR_FEATURE_TRAINING = 1, /* also datasets, metrics, the synthetic fundus, layer primitives */
+    UNETSTAR_FEATURE_FILES = 2,    /* functions that take paths */
+    UNETSTAR_FEATURE_THREADS = 4   /* n_threads above 1 without a runner */
+};
+UNETSTAR_API int32_t unetstar_build_features(void);
+
 /* ---- Errors ------------------------------------------------------------------------------------------------------- */
 
 /* The numbers are fixed for good and never used again for something else. */
@@ -107,7 +118,7 @@ enum {
     UNETSTAR_ELIMIT = -9,        /* a size, count or memory budget is exceeded */
     UNETSTAR_EUSER = -10,        /* a callback of the caller (runner, hook) reported failure */
     UNETSTAR_EINTERNAL = -11,    /* a bug in the library; please report it */
-    UNETSTAR_ENOTSUPPORTED = -12 /* declared, but not there in this version */
+    UNETSTAR_ENOTSUPPORTED = -12 /* declared, but not there in this version or build */
 };
 
 /* A sentence about the last failure on this thread; "" if there was none. Valid until the next call into the library on

@@ -119,6 +119,16 @@ fi
 if CC=clang build clang; then
     check clang 'kernels, units, golden files, headers' --suite kern --suite unit --suite golden --suite headers
 fi
+if build minimal -Dtraining=false -Dfiles=false -Dthreads=false -Dexamples=disabled; then
+    peer=$PWD/build/gcc/tests/minimal/inference # the whole library must find the same bits
+    if [ -x "$peer" ]; then
+        check minimal 'bits of the whole library' minimal-bits --test-args "--peer '$peer'"
+    else
+        check minimal 'bits' minimal-bits
+    fi
+    check minimal 'size, imports, what is left out' minimal-size minimal-absent headers-imports headers-exports headers-archive headers-isa
+    sed -n 's/^\(stripped: .*\)/  \1/p' build/minimal/meson-logs/testlog.txt | head -n 1
+fi
 if CC=gcc build sanitize --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false; then
     check sanitize 'address and undefined behaviour' --suite unit --suite golden --suite api --suite fuzz --suite programs --timeout-multiplier 4
 fi

@@ -94,7 +94,7 @@ int us_source_read(const unetstar_source *source, int64_t y, int64_t n, void *ro
 void us_prep_from_options(struct us_prep *prep, const unetstar_prep_options *options);
 void us_prep_to_options(unetstar_prep_options *options, const struct us_prep *prep);
 
-/* ---- Options as text (fields.c): metadata of weights and checkpoints ---- */
+/* ---- Options as text (fields.c, fields_training.c): metadata of weights and checkpoints ---- */
 
 struct us_field {
     const char *name;
@@ -108,7 +108,7 @@ extern const struct us_field us_model_fields[], us_trainer_fields[], us_optimize
 void us_field_format(const struct us_field *field, const void *object, char out[US_FIELD_TEXT]);
 int us_field_parse(const struct us_field *field, void *object, const char *text); /* EFORMAT */
 
-/* ---- Files (model_write.c, model_read.c) ---- */
+/* ---- Files (model_write.c, model_read.c, model_path.c) ---- */
 
 /* What goes into a weights file: tensors, turned into PyTorch's layout as they are written, and metadata. The parameters given
  * to it must stay as they are until then. */
@@ -128,13 +128,20 @@ int us_bundle_fields(struct us_bundle *bundle, const char *prefix, const struct 
 /* The weights of a net under prefix + their PyTorch names; buffers and counters only when params has them. */
 int us_bundle_params(struct us_bundle *bundle, const char *prefix, const struct us_net *net, const struct us_params *params);
 int us_bundle_model(struct us_bundle *bundle, const unetstar_model *model);
-int us_bundle_write(const struct us_bundle *bundle, const char *path); /* atomically */
+/* A us_produce_fn over a bundle. */
+int us_bundle_produce(void *bundle, unetstar_write_fn write, void *user);
+int us_bundle_write(const struct us_bundle *bundle, const char *path); /* atomically (model_path.c) */
 
 int us_read_params(const struct us_st_file *file, const char *prefix, const struct us_net *net, struct us_params *params);
 int us_read_fields(const struct us_st_file *file, const char *prefix, const struct us_field *fields, void *object);
 /* A model of an opened file; options NULL: from the metadata, or from the shapes. */
 int us_model_from_file(unetstar_model **out, us_context *ctx, const struct us_st_file *file,
                        const struct us_net_options *options);
+/* The same of the bytes of a file. */
+int us_model_from_bytes(unetstar_model **out, us_context *ctx, const void *data, size_t size,
+                        const struct us_net_options *options);
+/* What every load begins with: *out is NULL, the arguments are there. */
+int us_model_begin(unetstar_model **out, unetstar_context *context);
 void us_net_options_from(struct us_net_options *to, const unetstar_model_options *from);
 
 #endif

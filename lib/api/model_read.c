@@ -1,6 +1,6 @@
 /*
- * model_read.c - exported: loading models. Names are PyTorch's; inside a block the numbered modules are matched by their order,
- * so that files saved with activation modules between them load too.
+ * model_read.c - exported: loading models from memory and through a callback. Names are PyTorch's; inside a block the numbered
+ * modules are matched by their order, so that files saved with activation modules between them load too.
  */
 #include "api/api.h"
 
@@ -319,9 +319,8 @@ int us_model_from_file(unetstar_model **out, us_context *ctx, const struct us_st
     return code;
 }
 
-/* Takes over `data`. */
-static int parse_and_build(unetstar_model **out, us_context *ctx, const void *data, size_t size,
-                           const struct us_net_options *options) {
+int us_model_from_bytes(unetstar_model **out, us_context *ctx, const void *data, size_t size,
+                        const struct us_net_options *options) {
     struct us_st_file *file;
     int code = us_st_parse(&file, ctx, data, size);
     if (code)
@@ -331,18 +330,7 @@ static int parse_and_build(unetstar_model **out, us_context *ctx, const void *da
     return code;
 }
 
-static int load_path(unetstar_model **out, us_context *ctx, const char *path, const struct us_net_options *options) {
-    void *data;
-    size_t size;
-    int code = us_file_read(ctx, path, &data, &size);
-    if (code)
-        return code;
-    code = parse_and_build(out, ctx, data, size, options);
-    us_free(ctx, data);
-    return code ? us_fail_in(code, path) : 0;
-}
-
-static int begin(unetstar_model **out, unetstar_context *context) {
+int us_model_begin(unetstar_model **out, unetstar_context *context) {
     int code = us_need(out, "out");
     if (code)
         return code;
@@ -350,42 +338,13 @@ static int begin(unetstar_model **out, unetstar_context *context) {
     return us_need(context, "context");
 }
 
-int unetstar_model_load(unetstar_model **out, unetstar_context *context, const char *path) {
-    int code = begin(out, context);
-    code = code ? code : us_need(path, "path");
-    if (code)
-        return code;
-    us_fp_enter();
-    code = load_path(out, context, path, NULL);
-    us_fp_leave();
-    return code;
-}
-
-int unetstar_model_load_with(unetstar_model **out, unetstar_context *context, const char *path,
-                             const unetstar_model_options *options) {
-    unetstar_model_options o;
-    struct us_net_options net;
-    int code = begin(out, context);
-    code = code ? code : us_need(path, "path");
-    code = code ? code : us_need(options, "options");
-    code = code ? code : unetstar_model_options_init(&o, sizeof o);
-    code = code ? code : us_options_read(&o, sizeof o, options, "model options");
-    if (code)
-        return code;
-    us_net_options_from(&net, &o);
-    us_fp_enter();
-    code = load_path(out, context, path, &net);
-    us_fp_leave();
-    return code;
-}
-
 int unetstar_model_load_memory(unetstar_model **out, unetstar_context *context, const void *data, size_t size) {
-    int code = begin(out, context);
+    int code = us_model_begin(out, context);
     code = code ? code : us_need(data, "data");
     if (code)
         return code;
     us_fp_enter();
-    code = parse_and_build(out, context, data, size, NULL);
+    code = us_model_from_bytes(out, context, data, size, NULL);
     us_fp_leave();
     return code;
 }
@@ -393,7 +352,7 @@ int unetstar_model_load_memory(unetstar_model **out, unetstar_context *context, 
 int unetstar_model_load_callback(unetstar_model **out, unetstar_context *context, unetstar_read_fn read, void *user) {
     void *data;
     size_t size;
-    int code = begin(out, context);
+    int code = us_model_begin(out, context);
     if (!code && !read)
         code = us_fail(UNETSTAR_EINVAL, "argument read is NULL");
     if (code)
@@ -401,7 +360,7 @@ int unetstar_model_load_callback(unetstar_model **out, unetstar_context *context
     us_fp_enter();
     code = us_stream_read(context, read, user, &data, &size);
     if (!code) {
-        code = parse_and_build(out, context, data, size, NULL);
+        code = us_model_from_bytes(out, context, data, size, NULL);
         us_free(context, data);
     }
     us_fp_leave();

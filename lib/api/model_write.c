@@ -1,5 +1,5 @@
-/* model_write.c - exported: saving models; and the bundle of tensors and metadata that weights and checkpoints are made of. The
- * tensors stay where they are until they are written. */
+/* model_write.c - exported: saving models through a callback; and the bundle of tensors and metadata that weights and
+ * checkpoints are made of. The tensors stay where they are until they are written. */
 #include "api/api.h"
 
 #include <stdio.h>
@@ -170,32 +170,12 @@ int us_bundle_model(struct us_bundle *b, const unetstar_model *model) {
     return code ? code : us_bundle_params(b, "", model->net, &model->params);
 }
 
-static int produce(void *arg, unetstar_write_fn write, void *user) {
+int us_bundle_produce(void *arg, unetstar_write_fn write, void *user) {
     const struct us_bundle *b = (const struct us_bundle *)arg;
     return us_st_write(b->ctx, b->tensors, b->n_tensors, b->meta, b->n_meta, write, user);
 }
 
-int us_bundle_write(const struct us_bundle *b, const char *path) {
-    return us_file_write_atomic(b->ctx, path, produce, (void *)b);
-}
-
 /* ---- Exported ---- */
-
-int unetstar_model_save(const unetstar_model *model, const char *path) {
-    struct us_bundle b;
-    int code = us_need(model, "model");
-    code = code ? code : us_need(path, "path");
-    if (code)
-        return code;
-    us_fp_enter();
-    us_bundle_init(&b, model->ctx);
-    code = us_bundle_model(&b, model);
-    if (!code)
-        code = us_bundle_write(&b, path);
-    us_bundle_free(&b);
-    us_fp_leave();
-    return code;
-}
 
 /* The caller's write function sees the caller's control word. */
 struct writer {
@@ -226,7 +206,7 @@ int unetstar_model_save_callback(const unetstar_model *model, unetstar_write_fn 
     us_bundle_init(&b, model->ctx);
     code = us_bundle_model(&b, model);
     if (!code)
-        code = produce(&b, guarded_write, &w);
+        code = us_bundle_produce(&b, guarded_write, &w);
     us_bundle_free(&b);
     us_fp_leave();
     return code;

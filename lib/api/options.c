@@ -49,6 +49,17 @@ int32_t unetstar_numerics_version(void) {
     return UNETSTAR_NUMERICS_VERSION;
 }
 
+int32_t unetstar_build_features(void) {
+    int32_t features = US_TRAINING ? UNETSTAR_FEATURE_TRAINING : 0;
+#if !defined(US_NO_FILES)
+    features |= UNETSTAR_FEATURE_FILES;
+#endif
+#if !defined(US_NO_THREADS)
+    features |= UNETSTAR_FEATURE_THREADS;
+#endif
+    return features;
+}
+
 const char *unetstar_last_error(void) {
     return us_error_text();
 }

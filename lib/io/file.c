@@ -16,7 +16,6 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define CHUNK ((size_t)1 << 30) /* of one read or write; some systems fail above 2^31 */
 #define LINKS 40                /* links followed before giving up, as Linux does */
 #define ATTEMPTS 10000          /* names tried for the temporary file */
 
@@ -36,74 +35,6 @@ static int open_again(const char *path, int flags, mode_t mode) {
 }
 
 /* ---- Reading ---- */
-
-struct buffer {
-    us_context *ctx;
-    char *data;
-    size_t size, capacity;
-};
-
-static int buffer_grow(struct buffer *b, size_t capacity) {
-    char *data = (char *)us_alloc(b->ctx, capacity);
-    if (!data)
-        return UNETSTAR_ENOMEM;
-    if (b->size)
-        memcpy(data, b->data, b->size);
-    us_free(b->ctx, b->data);
-    b->data = data;
-    b->capacity = capacity;
-    return 0;
-}
-
-static int too_large(const char *name) {
-    return us_fail(UNETSTAR_ELIMIT, "%.300s is larger than 64 GiB", name);
-}
-
-/* One call of the callback into the room that is left. *more is 0 at the end. */
-static int buffer_read(struct buffer *b, unetstar_read_fn read_some, void *user, int *more) {
-    const size_t room = US_MIN(b->capacity - b->size, CHUNK);
-    int64_t got;
-    us_fp_callback_begin();
-    got = read_some(user, b->data + b->size, room);
-    us_fp_callback_end();
-    if (got < 0)
-        return us_fail(UNETSTAR_EIO, "the read callback failed");
-    if ((uint64_t)got > room)
-        return us_fail(UNETSTAR_EIO, "the read callback returned more bytes than it was asked for");
-    b->size += (size_t)got;
-    *more = got > 0;
-    return 0;
-}
-
-/* hint: the size that is expected; right or wrong, everything is read. */
-static int read_all(us_context *ctx, unetstar_read_fn read_some, void *user, size_t hint, const char *name, void **data,
-                    size_t *size) {
-    struct buffer b = {NULL, NULL, 0, 0};
-    int more = 1, error;
-    b.ctx = ctx;
-    error = buffer_grow(&b, hint + 1); /* one more, so that a right hint meets the end without growing */
-    while (!error && more) {
-        if (b.size > US_FILE_LIMIT)
-            error = too_large(name);
-        else if (b.size == b.capacity)
-            error = b.capacity > SIZE_MAX / 2 ? too_large(name) : buffer_grow(&b, US_MAX(2 * b.capacity, 4096));
-        if (!error)
-            error = buffer_read(&b, read_some, user, &more);
-    }
-    if (error) {
-        us_free(ctx, b.data);
-        return error;
-    }
-    *data = b.data;
-    *size = b.size;
-    return 0;
-}
-
-int us_stream_read(us_context *ctx, unetstar_read_fn read_some, void *user, void **data, size_t *size) {
-    *data = NULL;
-    *size = 0;
-    return read_all(ctx, read_some, user, 65535, "the stream", data, size);
-}
 
 struct source {
     int fd, reason;
@@ -133,11 +64,11 @@ int us_file_read(us_context *ctx, const char *path, void **data, size_t *size) {
     if (fstat(s.fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
         if ((uint64_t)st.st_size > US_MIN(US_FILE_LIMIT, (uint64_t)SIZE_MAX / 2)) {
             close(s.fd);
-            return too_large(path);
+            return us_too_large(path);
         }
         hint = (size_t)st.st_size;
     }
-    error = read_all(ctx, read_descriptor, &s, hint, path, data, size);
+    error = us_read_all(ctx, read_descriptor, &s, hint, path, data, size);
     close(s.fd);
     return s.reason ? fail_with("read", path, s.reason) : error;
 }
@@ -267,7 +198,7 @@ static int write_descriptor(void *user, const void *data, size_t size) {
     struct target *t = (struct target *)user;
     const char *at = (const char *)data;
     while (size > 0 && !t->reason) {
-        const ssize_t done = write(t->fd, at, US_MIN(size, CHUNK));
+        const ssize_t done = write(t->fd, at, US_MIN(size, US_IO_CHUNK));
         if (done < 0 && errno != EINTR)
             t->reason = errno;
         if (done == 0) /* never for a regular file; but never go round for ever either */

@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-/* ---- Files (file.c). Paths are UTF-8. Every error names the file and the system's reason. ---- */
+/* ---- Files (file.c) and streams (stream.c). Paths are UTF-8. Every error names the file and the system's reason. ---- */
 
 #define US_FILE_LIMIT ((uint64_t)1 << 36) /* larger files are refused */
 /* Everything that is there, to be freed with us_free. EIO, ELIMIT, ENOMEM; *data is then NULL. */

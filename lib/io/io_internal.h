@@ -6,6 +6,14 @@
 
 #include "io/io.h"
 
+/* ---- Streams (stream.c) ---- */
+
+#define US_IO_CHUNK ((size_t)1 << 30) /* of one read or write; some systems fail above 2^31 */
+/* Everything read_some gives until its end. hint: the size that is expected, right or wrong; name: for errors. */
+int us_read_all(us_context *ctx, unetstar_read_fn read_some, void *user, size_t hint, const char *name, void **data,
+                size_t *size);
+int us_too_large(const char *name); /* ELIMIT */
+
 /* ---- JSON (json.c): objects, arrays, strings and unsigned integers; nothing else ---- */
 
 /* The caller says what it expects next; anything else in the text is EFORMAT with the byte where it stands. Work and

@@ -23,6 +23,13 @@
 
 #define US_LANES 16
 
+/* A build for inference only (US_NO_TRAINING) has no kernels of gradients and optimizers: their entries are NULL. */
+#ifdef US_NO_TRAINING
+#define US_TRAINING 0
+#else
+#define US_TRAINING 1
+#endif
+
 /* Activations; the numbers are those of UNETSTAR_ACTIVATION_* (checked in base). */
 enum us_act {
     US_ACT_NONE = 0,

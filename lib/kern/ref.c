@@ -382,26 +382,28 @@ int US_LEVEL(struct us_kernels *k) {
         return -1;
     k->name = US_LEVEL_NAME;
     k->conv = conv;
-    k->conv_bwdw = conv_bwdw;
-    k->conv_flip = conv_flip;
     k->affine_act = affine_act;
-    k->act_grad = act_grad;
     k->pool = pool;
-    k->pool_grad = pool_grad;
     k->up_nearest = up_nearest;
-    k->up_nearest_grad = up_nearest_grad;
     k->up_bilinear = up_bilinear;
-    k->up_bilinear_grad = up_bilinear_grad;
     k->add = add;
     k->mul = mul;
     k->row_moments = row_moments;
-    k->row_moments_grad = row_moments_grad;
-    k->norm_grad = norm_grad;
     k->head = head;
-    k->head_grad_data = head_grad_data;
-    k->head_grad_weights = head_grad_weights;
-    k->block_sum_squares = block_sum_squares;
-    k->adam = adam;
-    k->sgd = sgd;
+    if (US_TRAINING) {
+        k->conv_bwdw = conv_bwdw;
+        k->conv_flip = conv_flip;
+        k->act_grad = act_grad;
+        k->pool_grad = pool_grad;
+        k->up_nearest_grad = up_nearest_grad;
+        k->up_bilinear_grad = up_bilinear_grad;
+        k->row_moments_grad = row_moments_grad;
+        k->norm_grad = norm_grad;
+        k->head_grad_data = head_grad_data;
+        k->head_grad_weights = head_grad_weights;
+        k->block_sum_squares = block_sum_squares;
+        k->adam = adam;
+        k->sgd = sgd;
+    }
     return 0;
 }

@@ -420,12 +420,14 @@ int US_WINO(struct us_kernels *k) {
     k->wino_input = wino_input;
     k->wino_input_load = wino_input_load;
     k->wino_output = wino_output;
-    k->wino_gradient = wino_gradient;
     k->wino_weights = wino_weights;
-    k->wino_weights_grad = wino_weights_grad;
     k->wino_group = 1;
     k->wino_batch = 16;
     k->wino_multiply = wino_multiply;
-    k->wino_accumulate = wino_accumulate;
+    if (US_TRAINING) {
+        k->wino_gradient = wino_gradient;
+        k->wino_weights_grad = wino_weights_grad;
+        k->wino_accumulate = wino_accumulate;
+    }
     return 0;
 }

@@ -4,6 +4,9 @@
 #include "kern/levels.h"
 
 int us_kernels_init(struct us_kernels *k, unsigned isa) {
+    static const struct us_kernels none;
+
+    *k = none;
     if (us_level_reference(k))
         return -1;
 #ifdef US_HAVE_REFERENCE_FMA

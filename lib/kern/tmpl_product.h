@@ -104,7 +104,7 @@ static const struct product_shape {
     multiply_fn *multiply;
     accumulate_fn *accumulate;
 } product_shapes[] = {
-#define X(rows, cols) { rows, cols, multiply_##rows##x##cols, accumulate_##rows##x##cols },
+#define X(rows, cols) { rows, cols, multiply_##rows##x##cols, US_TRAINING ? accumulate_##rows##x##cols : 0 },
     PRODUCT_TILES(X)
 #undef X
 };

@@ -44,7 +44,7 @@ static inline size_t us_odd_lines(size_t floats) {
     return floats / US_LANES % 2 ? floats : floats + US_LANES;
 }
 
-/* ---- Convolution over whole maps: direct (conv*.c), Winograd (wino*.c), transposed (upconv.c) ---- */
+/* ---- Convolution over whole maps: direct (conv*.c), Winograd (wino*.c), transposed (upconv*.c) ---- */
 
 /* One convolution and what is known about it; a function reads what its pass needs. */
 struct us_conv_job {
@@ -130,7 +130,7 @@ int us_partials_run(us_context *ctx, const struct us_partials *p, struct us_scra
  * out: blocks * 16 floats. sums: n * blocks * 32 doubles of scratch. */
 int us_map_channel_sums(us_context *ctx, const struct us_map *m, double *sums, float *out);
 
-/* ---- Norms (norm.c) ---- */
+/* ---- Norms (norm*.c) ---- */
 
 /* Statistics and coefficients of a norm over a map: value = fma(z, scale, shift). Arrays hold `sets` x blocks x 16 floats; a
  * batch norm has one set for all images, the others one an image. */
@@ -148,8 +148,12 @@ size_t us_norm_floats(int batch, int n, int blocks); /* of each array */
  * be NULL) are updated with the unbiased variance. */
 int us_norm_measure(us_context *ctx, struct us_norm *norm, const struct us_map *z, const float *gamma, const float *beta,
                     float momentum, float *running_mean, float *running_var);
-/* Sums of a gradient that us_norm_gradient wants in norm->sums: all of them; or rows [y0, y1) of a block of an image, which a
- * task that has just written them adds in order, from row 0 on. */
+/* Sums over the pixels of every image and block, 32 doubles each: moments of z, or with grad the sums of grad and of
+ * grad times (z - mean); norm NULL: the mean is 0. */
+int us_norm_take_sums(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
+                      double *out);
+/* Backward (norm_gradient.c). Sums of a gradient that us_norm_gradient wants in norm->sums: all of them; or rows [y0, y1) of a
+ * block of an image, which a task that has just written them adds in order, from row 0 on. */
 int us_norm_gradient_sums(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad);
 void us_norm_gradient_rows(us_context *ctx, const struct us_norm *norm, const struct us_map *z, const struct us_map *grad,
                            int n, int b, int y0, int y1);

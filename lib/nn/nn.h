@@ -230,7 +230,7 @@ struct us_loss_map {
 };
 size_t us_loss_scratch(int64_t n, int64_t c, int64_t h); /* bytes */
 int us_loss_run(us_context *ctx, const struct us_loss *loss, const struct us_loss_map *map, void *scratch, double *value);
-/* softmax over c (c == 1: logistic) of `count` pixels, planes `stride` apart */
+/* softmax.c: over c (c == 1: logistic) of `count` pixels, planes `stride` apart */
 void us_softmax(const float *logits, float *probability, int64_t c, int64_t stride, int64_t count);
 
 /* ---- Layers on plain (N,C,H,W) buffers (layer_*.c): the primitives of the public interface ---- */

@@ -54,7 +54,7 @@ static size_t unit_scratch(const struct us_pass *pass, int unit, int rows, int t
     us_pass_job(pass, &source, &job);
     if (u->kind == US_UNIT_UPCONV)
         return us_upconv_scratch(job.w, u->in_blocks, u->out_blocks, job.tmp_bytes);
-    size = US_MAX(us_conv_scratch(&job), training ? us_conv_weights_scratch(&job) : 0);
+    size = US_MAX(us_conv_scratch(&job), US_TRAINING && training ? us_conv_weights_scratch(&job) : 0);
     for (job.y1 = 1; rows < job.h && job.y1 <= rows; job.y1++) /* fewer rows are cut in another way */
         size = job.y1 == 1 ? us_conv_scratch(&job) : US_MAX(size, us_conv_scratch(&job));
     if (!training)

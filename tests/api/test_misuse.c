@@ -32,6 +32,8 @@ static void test_errors_and_versions(void **state) {
     assert_string_equal(unetstar_version_string(), UNETSTAR_VERSION_STRING);
     assert_int_equal(unetstar_abi_version(), UNETSTAR_ABI_VERSION);
     assert_int_equal(unetstar_numerics_version(), UNETSTAR_NUMERICS_VERSION);
+    assert_int_equal(unetstar_build_features() & (UNETSTAR_FEATURE_TRAINING | UNETSTAR_FEATURE_FILES),
+                     UNETSTAR_FEATURE_TRAINING | UNETSTAR_FEATURE_FILES);
     assert_int_equal(UNETSTAR_VERSION_NUMBER,
                      UNETSTAR_VERSION_MAJOR * 1000000 + UNETSTAR_VERSION_MINOR * 1000 + UNETSTAR_VERSION_PATCH);
     for (code = UNETSTAR_ENOTSUPPORTED; code <= 0; code++) {

@@ -2,7 +2,8 @@
 """check_symbols.py - what the built library lets out and asks for.
 
 check_symbols.py exports HEADER SHARED   exactly the functions of the header are exported
-check_symbols.py imports SHARED          only functions that a guest may call are imported
+check_symbols.py imports SHARED [PARTS]  only functions that a guest may call are imported; PARTS: what the build was
+                                         made with, a list of training,files,threads (missing: all of them)
 check_symbols.py archive STATIC          external names begin with unetstar_ or us_; nothing else clashes
 check_symbols.py isa STATIC              instructions beyond the base are only in the kernels of their level
 check_symbols.py soname SHARED HEADER    libunetstar.so.<ABI version>
@@ -16,17 +17,21 @@ import subprocess
 import sys
 import tempfile
 
-# Files, memory, threads, formatting into buffers, three exact functions of libm. No output, process, locale, random numbers.
+# Memory, formatting into buffers, three exact functions of libm. No output, process, locale, random numbers.
 ALLOWED = set('''
     memcpy memmove memset memchr memcmp bcmp strlen strcmp strncmp strchr strrchr strstr strcpy strcspn strspn strtol
     snprintf vsnprintf __snprintf_chk __vsnprintf_chk __memcpy_chk __memset_chk __memmove_chk __strcpy_chk __stack_chk_fail
     __isoc23_strtol malloc calloc realloc free posix_memalign aligned_alloc
-    open open64 close read write fsync rename unlink stat stat64 fstat fstat64 access readlink fchmod fchown getpid
-    __xpg_strerror_r strerror_r __errno_location clock_gettime sysconf sched_getaffinity __sched_cpucount sched_yield
+    getpid clock_gettime sysconf sched_getaffinity __sched_cpucount sched_yield
     sqrt sqrtf fabs fabsf floor floorf __tls_get_addr __getauxval getauxval
     __cxa_finalize __gmon_start__ _ITM_deregisterTMCloneTable _ITM_registerTMCloneTable
 '''.split())
-ALLOWED_PREFIXES = ('pthread_',)
+# Only where the build has that part. The time is told for progress and for threads that wait.
+ALLOWED_FILES = set('''
+    open open64 close read write fsync rename unlink stat stat64 fstat fstat64 access readlink fchmod fchown
+    __xpg_strerror_r strerror_r __errno_location
+'''.split())
+ALLOWED_THREADS_PREFIX = 'pthread_'
 # Banned by name, so that the message can say why and nobody puts them on the list above by mistake.
 BANNED = set('''
     abort exit _exit __assert_fail printf puts putchar fputs fprintf vfprintf fwrite perror getenv secure_getenv setenv putenv
@@ -55,12 +60,14 @@ def check_exports(header, shared):
             (['no function found'] if not declared else []))
 
 
-def check_imports(shared):
+def check_imports(shared, parts='training,files,threads'):
+    parts = parts.split(',')
+    allowed = ALLOWED | (ALLOWED_FILES if 'files' in parts else set())
     imported = names('nm', '-D', '--undefined-only', shared)
     print(f'{len(imported)} names imported')
     return [f'{name} is imported' + (', which a guest never calls' if name in BANNED else ', which is not on the list')
             for name in sorted(imported) if name in BANNED or
-            (name not in ALLOWED and not name.startswith(ALLOWED_PREFIXES))]
+            (name not in allowed and not ('threads' in parts and name.startswith(ALLOWED_THREADS_PREFIX)))]
 
 
 def check_archive(static):
@@ -151,7 +158,8 @@ FAULTY = r'''
 #include <stdio.h>
 #include <math.h>
 void unetstar_version_number(void) { printf("%f", exp(fmaf((float)getpid(), 2, 3))); }
-void unetstar_extra(void) {}
+int open(const char *, int, ...), pthread_yield(void);
+void unetstar_extra(void) { open("", pthread_yield()); }
 void helper(void) {}
 '''
 WIDE = r'''
@@ -185,6 +193,10 @@ def self_test(compiler):
         failed += expect('helper is exported but not declared', check_exports(folder / 'h.h', shared))
         for name in ('printf', 'exp', 'fmaf'):
             failed += expect(name + ' is imported, which a guest never calls', check_imports(shared))
+        for name, part in (('open', 'files'), ('pthread_yield', 'threads')):
+            failed += expect(name + ' is imported, which is not on the list', check_imports(shared, 'training'))
+            if any(name + ' ' in complaint for complaint in check_imports(shared, part)):
+                failed.append(f'{name} is refused where it is allowed')
         failed += expect('helper would clash', check_archive(static))
         failed += expect('the soname is libunetstar.so.2', check_soname(shared, folder / 'h.h'))
         if '__x86_64__' in run(compiler, '-dM', '-E', '-x', 'c', '/dev/null'):
