@@ -74,8 +74,9 @@ static void settings_arguments(struct args *args, struct settings *settings) {
 static const char *closing_text(void) {
     static char text[1024];
     snprintf(text, sizeof text,
-             "Read row by row with --stream: %s, unless interlaced, tiled or of an unusual kind. Others are decoded\n"
-             "whole first. Results are written row by row%s.\n"
+             "With --stream these are read row by row: %s, unless they are interlaced,\n"
+             "tiled or of an unusual kind. All others, JPEG among them, are decoded whole first. Results are written row\n"
+             "by row%s.\n"
              "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.",
              picture_rows_formats(),
              picture_can_write_16() ? "" : " only by a build with libpng; in this one they are kept until the end");

@@ -113,7 +113,8 @@ void table_print(const struct table *table, FILE *stream) {
     }
     fprintf(stream, "Vessel means probability >= %g; the best pooled F1, %.4f, would be at %.3f.\n",
             table->pooled.threshold, table->best_f1, table->best_threshold);
-    if (table->stored_threshold > 0)
+    if (table->stored_threshold > 0 && (table->stored_threshold < table->pooled.threshold ||
+                                        table->stored_threshold > table->pooled.threshold))
         fprintf(stream, "At the threshold stored in the model, %.3f, the pooled F1 is %.4f.\n", table->stored_threshold,
                 table->stored.f1);
 }
