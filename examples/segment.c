@@ -93,12 +93,12 @@ static int on_progress(void *user, const unetstar_progress *progress) {
 }
 
 /* Photograph and probabilities are in memory. */
-static int write_results(const struct settings *settings, const struct job *job, struct problem *problem) {
+static int write_results(const struct run *run, const struct job *job, struct problem *problem) {
     const struct picture *photo = &job->photo;
     const size_t line = (size_t)(photo->width * photo->channels) * (size_t)(photo->bits / 8);
     struct results results;
     int64_t y;
-    int result = results_open(&results, settings, job->name, photo, problem);
+    int result = results_open(&results, run, job->name, photo, problem);
     for (y = 0; y < photo->height && !result; y++)
         result =
             results_row(&results, job->probability + y * photo->width, photo->data + (size_t)y * line, problem);
@@ -122,7 +122,7 @@ static int run_session(struct run *run, struct job *job, struct watched *watched
     if (error)
         return problem_from_library(problem, job->path ? job->path : job->name, error);
     vessel_probability(job->probability, channels, pixels);
-    return write_results(&run->settings, job, problem);
+    return write_results(run, job, problem);
 }
 
 static void free_job(struct job *job) {

@@ -57,15 +57,17 @@ int read_mask(const struct settings *settings, struct job *job, struct problem *
 /* The files of one image, written row by row; none of them is there before results_commit. */
 struct results {
     const struct settings *settings;
+    const unetstar_cancel *cancel;
     struct picture format; /* of the photograph; no pixels */
     struct png_rows *probability, *vessels, *overlay;
     void *line;
 };
 /* 0, or -1 with nothing left behind. */
-int results_open(struct results *results, const struct settings *settings, const char *name,
-                 const struct picture *format, struct problem *problem);
-/* The next row: vessel probabilities and, when the overlay is wanted, the photograph's pixels. */
+int results_open(struct results *results, const struct run *run, const char *name, const struct picture *format,
+                 struct problem *problem);
+/* The next row: vessel probabilities and, when the overlay is wanted, the photograph's pixels. Fails after Ctrl-C. */
 int results_row(struct results *results, const float *probability, const void *photo, struct problem *problem);
+/* All files or, unless the disk fails at the very last, none. */
 int results_commit(struct results *results, struct problem *problem);
 void results_abandon(struct results *results);
 

@@ -16,10 +16,12 @@ static int open_one(struct png_rows **rows, const struct results *results, const
     return result;
 }
 
-int results_open(struct results *results, const struct settings *settings, const char *name,
-                 const struct picture *format, struct problem *problem) {
+int results_open(struct results *results, const struct run *run, const char *name, const struct picture *format,
+                 struct problem *problem) {
+    const struct settings *settings = &run->settings;
     memset(results, 0, sizeof *results);
     results->settings = settings;
+    results->cancel = run->launch.cancel;
     results->format = *format;
     results->format.data = NULL;
     results->line = malloc((size_t)format->width * 3);
@@ -40,6 +42,8 @@ int results_row(struct results *results, const float *probability, const void *p
     const int64_t width = results->format.width;
     uint8_t *binary = results->line;
     int64_t x;
+    if (unetstar_cancel_requested(results->cancel))
+        return problem_set(problem, "interrupted");
     if (results->probability) {
         probability_samples(results->line, probability, width, settings->bits);
         if (png_rows_write(results->probability, results->line, problem))
@@ -68,7 +72,13 @@ static int commit_one(struct png_rows **rows, struct problem *problem) {
 }
 
 int results_commit(struct results *results, struct problem *problem) {
-    int result = commit_one(&results->probability, problem);
+    int result = 0;
+    if ((results->probability && png_rows_finish(results->probability, problem)) ||
+        (results->vessels && png_rows_finish(results->vessels, problem)) ||
+        (results->overlay && png_rows_finish(results->overlay, problem)))
+        result = -1;
+    if (!result)
+        result = commit_one(&results->probability, problem);
     if (!result)
         result = commit_one(&results->vessels, problem);
     if (!result)

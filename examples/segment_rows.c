@@ -64,7 +64,7 @@ static int open_stream(struct stream *stream, const struct run *run, const char 
     stream->probability = malloc((size_t)format->width * sizeof *stream->probability);
     if (!stream->line || !stream->probability)
         return problem_set(problem, "%s: out of memory", name);
-    return results_open(&stream->results, &run->settings, name, format, problem);
+    return results_open(&stream->results, run, name, format, problem);
 }
 
 static int run_session(struct stream *stream, const struct run *run, const char *path, struct problem *problem) {

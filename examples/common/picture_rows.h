@@ -32,7 +32,9 @@ int png_rows_open(struct png_rows **rows, const char *path, int64_t width, int64
                   int32_t bits, struct problem *problem);
 /* The next row, packed, native-endian. */
 int png_rows_write(struct png_rows *rows, const void *line, struct problem *problem);
-/* Both free the writer. A commit before the last row is an error. */
+/* After the last row: everything goes to the disk, under the temporary name still. A commit does it too. */
+int png_rows_finish(struct png_rows *rows, struct problem *problem);
+/* Both free the writer, whatever comes of it. A commit before the last row is an error. */
 int png_rows_commit(struct png_rows *rows, struct problem *problem);
 void png_rows_abandon(struct png_rows *rows); /* NULL: nothing */
 

@@ -16,7 +16,7 @@
 struct png_rows {
     struct outfile file;
     int64_t width, height, at;
-    int32_t channels, bits;
+    int32_t channels, bits, finished;
 #ifdef HAVE_PNG
     png_structp png;
     png_infop info;
@@ -160,11 +160,19 @@ int png_rows_write(struct png_rows *rows, const void *line, struct problem *prob
     return 0;
 }
 
+int png_rows_finish(struct png_rows *rows, struct problem *problem) {
+    errno = 0;
+    if (rows->finished)
+        return 0;
+    if (rows->at != rows->height || encoder_finish(rows) || fflush(rows->file.stream))
+        return cannot_write(rows, problem);
+    rows->finished = 1;
+    return 0;
+}
+
 int png_rows_commit(struct png_rows *rows, struct problem *problem) {
     int result;
-    errno = 0;
-    if (rows->at != rows->height || encoder_finish(rows)) {
-        cannot_write(rows, problem);
+    if (png_rows_finish(rows, problem)) {
         png_rows_abandon(rows);
         return -1;
     }

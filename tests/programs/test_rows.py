@@ -163,7 +163,8 @@ checks.check("a file that is not there", found["nowhere.png"][1] == "refused" an
 TINY = ["--synthetic", 3, "--synthetic-size", "64x48", "--narrow", 0.0625, "--levels", 2, "--patch", 32, "--batch", 2,
         "--epochs", 1, "--steps", 3, "--quiet"]
 KINDS = ("probability", "vessels", "overlay")
-for name, more in (("gray", []), ("rgb", ["--preset", "original-rgb"]), ("three", ["--classes", 3])):
+for name, more in (("gray", []), ("rgb", ["--preset", "original-rgb"]), ("three", ["--classes", 3]),
+                   ("slow", ["--narrow", 0.25])):
     code, _, error = run(TRAIN, *TINY, *more, "-o", at("model", name))
     checks.check("a model to test with: " + name, code == 0, error)
 MODEL = at("model", "gray", "model.safetensors")
@@ -219,8 +220,8 @@ for mode, options in modes.items():
     same_results(mode + " only the map", options, MODEL, at("in", "rgb.png"), "--no-overlay", "--no-vessels")
     same_results(mode + " only the overlay", options, MODEL, at("in", "packed.ppm.gz" if has_gzip else "color.ppm"),
                  "--no-probability", "--no-vessels", "--threshold", 0.3)
-    same_results(mode + " two models", options, MODEL + "," + at("model", "three", "model.safetensors").replace(
-        "three", "gray"), at("in", "rgb.png"))
+    same_results(mode + " two models", options, MODEL + "," + at("model", "slow", "model.safetensors"),
+                 at("in", "rgb.png"))
     same_results(mode + " made up", options, MODEL, "--synthetic", 9, "--synthetic-size", "96x64")
 
 # ---- Nothing half-done ----
@@ -246,8 +247,9 @@ for mode, options in modes.items():
 
     folder = at("stopped-" + mode)
     write(at("long", "long.png"), p.png(2000, 1600, 3, bytes(range(250)) * (2000 * 1600 * 3 // 250)))
-    process = subprocess.Popen([SEGMENT, MODEL, at("long", "long.png"), *map(str, options), "--tta", "1", "--quiet",
-                                "-o", folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([SEGMENT, at("model", "slow", "model.safetensors"), at("long", "long.png"),
+                                *map(str, options), "--quiet", "-o", folder], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 60
     while time.time() < deadline and process.poll() is None and not (
             os.path.isdir(folder) and any(name.startswith("long") for name in os.listdir(folder))):
