@@ -73,13 +73,14 @@ static void settings_arguments(struct args *args, struct settings *settings) {
 /* What this build can do belongs into the help. The text stays until the program ends. */
 static const char *closing_text(void) {
     static char text[1024];
-    snprintf(text, sizeof text,
-             "With --stream these are read row by row: %s, unless they are interlaced,\n"
-             "tiled or of an unusual kind. All others, JPEG among them, are decoded whole first. Results are written row\n"
-             "by row%s.\n"
-             "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.",
-             picture_rows_formats(),
-             picture_can_write_16() ? "" : " only by a build with libpng; in this one they are kept until the end");
+    snprintf(
+        text, sizeof text,
+        "With --stream these are read row by row: %s, unless they are interlaced,\n"
+        "tiled or of an unusual kind. All others, JPEG among them, are decoded whole first. Results are written row\n"
+        "by row%s.\n"
+        "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.",
+        picture_rows_formats(),
+        picture_can_write_16() ? "" : " only by a build with libpng; in this one they are kept until the end");
     return text;
 }
 
@@ -100,8 +101,7 @@ static int write_results(const struct run *run, const struct job *job, struct pr
     int64_t y;
     int result = results_open(&results, run, job->name, photo, problem);
     for (y = 0; y < photo->height && !result; y++)
-        result =
-            results_row(&results, job->probability + y * photo->width, photo->data + (size_t)y * line, problem);
+        result = results_row(&results, job->probability + y * photo->width, photo->data + (size_t)y * line, problem);
     if (!result)
         result = results_commit(&results, problem);
     results_abandon(&results);

@@ -9,8 +9,7 @@
 static int open_one(struct png_rows **rows, const struct results *results, const char *name, const char *kind,
                     int32_t channels, int32_t bits, struct problem *problem) {
     char *file = must_format("%s-%s.png", name, kind), *path = path_join(results->settings->out, file);
-    int result =
-        png_rows_open(rows, path, results->format.width, results->format.height, channels, bits, problem);
+    int result = png_rows_open(rows, path, results->format.width, results->format.height, channels, bits, problem);
     free(path);
     free(file);
     return result;

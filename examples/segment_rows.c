@@ -1,5 +1,5 @@
-/* segment_rows.c - a photograph of which only some rows are in memory: the session asks one reader for them, and the sink takes
- * the finished rows, which a second reader accompanies with the photograph's for the overlay. */
+/* segment_rows.c - a photograph of which only some rows are in memory: the session asks one reader for them, and the
+ * sink takes the finished rows, which a second reader accompanies with the photograph's for the overlay. */
 #include <stdlib.h>
 
 #include "common/score.h"
@@ -46,7 +46,9 @@ static int write_rows(void *user, int64_t y, int64_t n, const float *rows) {
             stream->failed = 1;
             return -1;
         }
-    bar_update(watched->bar, watched->first + watched->share * (double)(y + n) / (double)format->height, watched->name);
+    if (100 * (y + n) >= format->height) /* before, the time left would be guessed from one row */
+        bar_update(watched->bar, watched->first + watched->share * (double)(y + n) / (double)format->height,
+                   watched->name);
     return 0;
 }
 

@@ -1,9 +1,9 @@
 /* picture_rows.h - pictures row by row, for those that need not lie in memory whole.
  *
- * In: PNG (libpng), PGM and PPM, also gzipped (zlib), and TIFF (libtiff) are decoded a row at a time, where the build has the
- * library and the file is of a plain kind: a PNG that is not interlaced, a TIFF in strips of gray or R G B samples. All other
- * files are decoded whole and handed out by rows. Out: PNG through libpng; without it rows are collected and encoded at the end.
- * The pixels are those of picture_read and picture_write_png. */
+ * In: PNG (libpng), PGM and PPM, also gzipped (zlib), and TIFF (libtiff) are decoded a row at a time, where the build
+ * has the library and the file is of a plain kind: a PNG that is not interlaced, a TIFF in strips of gray or R G B
+ * samples. All other files are decoded whole and handed out by rows. Out: PNG through libpng; without it rows are
+ * collected and encoded at the end. The pixels are those of picture_read and picture_write_png. */
 #ifndef EXAMPLES_PICTURE_ROWS_H
 #define EXAMPLES_PICTURE_ROWS_H
 
@@ -13,8 +13,8 @@ struct picture_rows;
 
 /* Opens a file and reads its header. *rows is the caller's to close. */
 int picture_rows_open(struct picture_rows **rows, const char *path, struct problem *problem);
-/* Rows [y, y + n) into n lines `stride` bytes apart. Any y will do, but only ascending ones are cheap: going back begins the
- * file again. With the last row the end of the file is checked too. */
+/* Rows [y, y + n) into n lines `stride` bytes apart. Any y will do, but only ascending ones are cheap: going back
+ * begins the file again. With the last row the end of the file is checked too. */
 int picture_rows_read(struct picture_rows *rows, int64_t y, int64_t n, void *lines, int64_t stride,
                       struct problem *problem);
 /* Size and format of the picture; its data is NULL unless it was decoded whole. It stays the reader's. */

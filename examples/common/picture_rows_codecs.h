@@ -5,8 +5,8 @@
 #include "picture_codecs.h"
 #include "picture_rows.h"
 
-/* `state` belongs to the format. start and next fail with a sentence; stop may be called at any time after start, also after a
- * failed one, and start again after stop. */
+/* `state` belongs to the format. start and next fail with a sentence; stop may be called at any time after start, also
+ * after a failed one, and start again after stop. */
 struct rows_format {
     /* Opens the file and fills rows->picture's size. ROWS_UNFIT: sound so far, but to be decoded whole. */
     int (*start)(struct picture_rows *rows, struct problem *problem);

@@ -117,8 +117,8 @@ static int next(struct picture_rows *rows, void *line, struct problem *problem) 
     struct reader *reader = rows->state;
     if (input_read(reader->file, reader->raw, reader->size) != (long)reader->size)
         return damaged(rows, "it ends too early", problem);
-    picture_pnm_convert(line, rows->picture.bits, reader->raw,
-                        (size_t)(rows->picture.width * rows->picture.channels), reader->max);
+    picture_pnm_convert(line, rows->picture.bits, reader->raw, (size_t)(rows->picture.width * rows->picture.channels),
+                        reader->max);
     return 0;
 }
 

@@ -1,4 +1,5 @@
-/* picture_rows_tiff.c - rows out of a TIFF in strips. The file is mapped, not read: a picture in one strip is no exception. */
+/* picture_rows_tiff.c - rows out of a TIFF in strips. The file is mapped, not read: a picture in one strip is no
+ * exception. */
 #define _POSIX_C_SOURCE 200809L
 #include "picture_rows_codecs.h"
 #include "picture_tiff.h"

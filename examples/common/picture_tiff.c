@@ -111,8 +111,8 @@ void picture_tiff_look(struct tiff_layout *layout, struct picture *picture, TIFF
     picture->channels = photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE ? 1 : 3;
     picture->bits = layout->wide ? 16 : 8;
     /* Of 8 bits those that libtiff's conversion to RGBA would leave as they are: no transparency, no turning. */
-    layout->by_rows = layout->wide || (plain && bits == 8 && samples == picture->channels &&
-                                       orientation == ORIENTATION_TOPLEFT);
+    layout->by_rows =
+        layout->wide || (plain && bits == 8 && samples == picture->channels && orientation == ORIENTATION_TOPLEFT);
 }
 
 static int decode_opened(struct picture *picture, TIFF *tiff, struct memory_file *memory, struct problem *problem) {

@@ -1,5 +1,5 @@
-/* picture_write.c - PNG out, row by row: libpng where it is installed, else rows are collected for stb_image_write (8 bit
- * only). */
+/* picture_write.c - PNG out, row by row: libpng where it is installed, else rows are collected for stb_image_write (8
+ * bit only). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -134,8 +134,10 @@ int threshold_stored(double *threshold, const unetstar_model *const *models, int
             return 0;
         value = strtod(text, &end);
         if (end == text || *end || !(value > 0 && value < 1))
-            return problem_set(problem, "the threshold stored in the model, \"%.40s\", is not a number between 0 and 1; "
-                                        "give one with --threshold", text);
+            return problem_set(problem,
+                               "the threshold stored in the model, \"%.40s\", is not a number between 0 and 1; "
+                               "give one with --threshold",
+                               text);
         sum += value;
     }
     *threshold = count ? sum / count : 0;

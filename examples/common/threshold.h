@@ -1,5 +1,5 @@
-/* threshold.h - from which probability on a pixel is vessel: chosen on training images, kept in the model's file under the key
- * "threshold", and read from there. */
+/* threshold.h - from which probability on a pixel is vessel: chosen on training images, kept in the model's file under
+ * the key "threshold", and read from there. */
 #ifndef EXAMPLES_THRESHOLD_H
 #define EXAMPLES_THRESHOLD_H
 
@@ -9,9 +9,9 @@
 
 #define THRESHOLD_DEFAULT 0.5
 
-/* The threshold with the best F1 over the pixels of a data set inside the field of view, from whole images. Of large data sets
- * a part is used: evenly spaced images, and of them evenly spaced pixels. *threshold is 0 when there is none in (0, 1), as for
- * images without vessels. */
+/* The threshold with the best F1 over the pixels of a data set inside the field of view, from whole images. Of large
+ * data sets a part is used: evenly spaced images, and of them evenly spaced pixels. *threshold is 0 when there is none
+ * in (0, 1), as for images without vessels. */
 int threshold_choose(double *threshold, double *f1, unetstar_context *context, const unetstar_model *model,
                      const unetstar_dataset *set, const unetstar_cancel *cancel, int quiet, struct problem *problem);
 int threshold_store(unetstar_model *model, double threshold, struct problem *problem);

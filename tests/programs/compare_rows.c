@@ -1,5 +1,6 @@
-/* compare_rows.c - reads pictures whole and by rows, and compares the pixels. For each file it prints "rows" (decoded row by
- * row) or "whole", then "same", "differs", or "refused" when both ways refuse the file (and the sentence of the rows').
+/* compare_rows.c - reads pictures whole and by rows, and compares the pixels. For each file it prints "rows" (decoded
+ * row by row) or "whole", then "same", "differs", or "refused" when both ways refuse the file (and the sentence of the
+ * rows').
  *
  *     compare_rows FILE... */
 #include <stdio.h>
@@ -30,8 +31,8 @@ static int same_rows(struct picture_rows *rows, const struct picture *whole, int
 static int same_row(struct picture_rows *rows, const struct picture *whole, int64_t y, struct problem *problem) {
     const size_t line = (size_t)(whole->width * whole->channels) * (size_t)(whole->bits / 8);
     unsigned char *one = malloc(line);
-    int same = one && !picture_rows_read(rows, y, 1, one, 0, problem) &&
-               !memcmp(one, whole->data + (size_t)y * line, line);
+    int same =
+        one && !picture_rows_read(rows, y, 1, one, 0, problem) && !memcmp(one, whole->data + (size_t)y * line, line);
     free(one);
     return same;
 }
