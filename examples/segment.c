@@ -62,8 +62,8 @@ static void settings_arguments(struct args *args, struct settings *settings) {
               "keep only some rows of an image in memory: read, segment and write it row by row; the results are the "
               "same");
     args_int32(args, "memory", &settings->budget, 0, 1e6,
-               "most megabytes the network may take for an image, beside its weights; streams where that is needed; "
-               "0: no limit");
+               "most megabytes for the maps of an image, beside the weights; where a whole image does not fit, it is "
+               "streamed; 0: no limit");
     args_group(args, "Without a photograph");
     args_uint64(args, "synthetic", &settings->synthetic, "seed of a made-up photograph, written beside the results");
     args_size(args, "synthetic-size", settings->synthetic_size, 48, 4096, "its size");
@@ -145,22 +145,40 @@ static void note_memory(struct run *run, int64_t width, int64_t height) {
     run->largest_height = height;
 }
 
-/* By rows when asked to stream, and under a limit when the file can be read so: the session may have to stream then. */
+/* The plan a limit on the memory leaves for an image, so that what cannot be done is known before it is read whole. */
+static int plan_of(const struct run *run, const struct picture *format, const char *path, int32_t *plan,
+                   struct problem *problem) {
+    unetstar_workspace workspace;
+    int error;
+    memset(&workspace, 0, sizeof workspace);
+    workspace.struct_size = sizeof workspace;
+    error = unetstar_session_workspace_size(run->session, format->width, format->height, &workspace);
+    *plan = workspace.plan;
+    return error ? problem_from_library(problem, path, error) : 0;
+}
+
+/* By rows when the session will stream, because it was asked to or because of a limit, unless that only shows once the
+ * picture is decoded whole. */
 static int segment_by_rows(struct run *run, struct job *job, struct watched *watched, int *done,
                            struct problem *problem) {
     struct picture_rows *rows;
-    int result;
+    int32_t plan = UNETSTAR_PLAN_STREAM;
+    int result = 0;
     *done = 0;
     if (!run->settings.stream && (!run->settings.budget || run->settings.mask))
         return 0;
     if (picture_rows_open(&rows, job->path, problem))
         return -1;
-    if (!run->settings.stream && picture_rows_take(rows, &job->photo))
+    if (!run->settings.stream)
+        result = plan_of(run, picture_rows_info(rows), job->path, &plan, problem);
+    if (!result && !run->settings.stream && picture_rows_take(rows, &job->photo))
         return 0;
-    *done = 1;
-    result = segment_rows(run, rows, job->path, job->name, watched, problem);
-    if (!result)
-        note_memory(run, picture_rows_info(rows)->width, picture_rows_info(rows)->height);
+    if (!result && plan == UNETSTAR_PLAN_STREAM) {
+        *done = 1;
+        result = segment_rows(run, rows, job->path, job->name, watched, problem);
+        if (!result)
+            note_memory(run, picture_rows_info(rows)->width, picture_rows_info(rows)->height);
+    }
     picture_rows_close(rows);
     return result;
 }
@@ -196,8 +214,8 @@ static void print_closing(const struct run *run, double seconds) {
     if (run->largest_width)
         fprintf(stderr, "Memory for %s, %lld x %lld: %s %.1f MB, scratch %.1f MB, weights %.1f MB.\n",
                 n > 1 ? "the largest image" : "the image", (long long)run->largest_width,
-                (long long)run->largest_height, run->settings.stream ? "rings" : "maps", (double)memory->maps / 1e6,
-                (double)memory->scratch / 1e6, (double)memory->weights / 1e6);
+                (long long)run->largest_height, memory->plan == UNETSTAR_PLAN_STREAM ? "rings" : "maps",
+                (double)memory->maps / 1e6, (double)memory->scratch / 1e6, (double)memory->weights / 1e6);
 }
 
 static int segment_all(struct run *run, struct problem *problem) {
