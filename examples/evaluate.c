@@ -1,4 +1,5 @@
 /* evaluate.c - unetstar-evaluate: measures a model, or saved probability maps, against labels. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "common/loader.h"
 #include "common/models.h"
 #include "common/score.h"
+#include "common/threshold.h"
 
 static const char program[] = "unetstar-evaluate";
 
@@ -38,7 +40,7 @@ struct settings {
     struct data_options data;
     const char *out, *predictions;
     double threshold;
-    int32_t views, pictures, threads, quiet;
+    int32_t tta, pictures, threads, quiet;
 };
 
 struct run {
@@ -49,23 +51,40 @@ struct run {
     struct collection collection;
     struct split split;
     char *data_title;
+    double stored_threshold; /* of the models, 0: none */
 };
 
 static void settings_arguments(struct args *args, struct settings *settings) {
     memset(settings, 0, sizeof *settings);
     data_options_init(&settings->data);
     settings->out = "evaluation";
-    settings->threshold = 0.5;
-    settings->views = 1;
+    settings->threshold = THRESHOLD_DEFAULT;
+    settings->tta = 1;
     args_group(args, "Measuring");
     args_text(args, "out", 'o', "DIR", &settings->out, "folder for tables and curves");
-    args_double(args, "threshold", &settings->threshold, 0, 1, "a pixel is vessel from this probability on");
-    args_choice(args, "views", view_counts, &settings->views, "average over mirrored and turned views");
+    args_double_or(args, "threshold", "model", &settings->threshold, 0, 1,
+                   "a pixel is vessel from this probability on; 0.5 is what published figures use; model: the threshold "
+                   "stored in the model, the mean of several");
+    args_choice(args, "tta", view_counts, &settings->tta, "average over mirrored (2, 4) and turned (8) views (also --views)");
+    args_alias(args, "views", "tta");
     args_text(args, "predictions", 0, "DIR", &settings->predictions,
               "instead of MODEL: a folder with maps, NAME.png or NAME-probability.png for each image");
     args_flag(args, "pictures", &settings->pictures, "also write a map and an error picture of each image");
     data_arguments(args, &settings->data, 1);
     args_common(args, &settings->threads, &settings->quiet);
+}
+
+/* A stored text that is no threshold matters only to those who ask for it. */
+static int find_threshold(struct run *run, const char *list, struct problem *problem) {
+    double *threshold = &run->settings.threshold;
+    if (threshold_stored(&run->stored_threshold, models_list(&run->models), run->models.count, problem))
+        return isnan(*threshold) ? -1 : (problem->text[0] = 0);
+    if (isnan(*threshold)) {
+        if (!(run->stored_threshold > 0))
+            return problem_set(problem, "--threshold model: there is no threshold stored in %s", list);
+        *threshold = run->stored_threshold;
+    }
+    return 0;
 }
 
 static int open_session(struct run *run, const char *list, struct problem *problem) {
@@ -74,10 +93,10 @@ static int open_session(struct run *run, const char *list, struct problem *probl
     if (models_load(&run->models, run->launch.context, list, problem))
         return -1;
     unetstar_session_options_init(&options, sizeof options);
-    options.views = run->settings.views;
+    options.views = run->settings.tta;
     error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count,
                                     &options);
-    return error ? problem_from_library(problem, list, error) : 0;
+    return error ? problem_from_library(problem, list, error) : find_threshold(run, list, problem);
 }
 
 static int measure(struct run *run, const char *what, struct problem *problem) {
@@ -99,6 +118,7 @@ static int measure(struct run *run, const char *what, struct problem *problem) {
     table.program = program;
     table.data = data;
     table.model = what;
+    table.stored_threshold = run->stored_threshold;
     if (settings->data.observer)
         table.observer_name = must_copy(settings->data.observer);
     if (!settings->quiet)
@@ -145,6 +165,8 @@ static int read_command(struct args *args, struct settings *settings, int argc, 
         return problem_set(problem, settings->predictions
                                         ? "name a folder with a data set (--help shows how)"
                                         : "name a model and a folder with a data set (--help shows how)");
+    if (settings->predictions && isnan(settings->threshold))
+        return problem_set(problem, "--threshold model needs a model; with --predictions give a number");
     if (settings->predictions && !is_folder(settings->predictions))
         return problem_set(problem, "--predictions %s: no such folder", settings->predictions);
     return 0;

@@ -1,16 +1,12 @@
 /* segment.c - unetstar-segment: finds the vessels in photographs with one or several trained models. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/args.h"
-#include "common/bar.h"
-#include "common/files.h"
-#include "common/launch.h"
-#include "common/models.h"
-#include "common/overlay.h"
-#include "common/picture.h"
 #include "common/score.h"
+#include "common/threshold.h"
+#include "segment.h"
 
 static const char program[] = "unetstar-segment";
 
@@ -22,52 +18,32 @@ static const char about[] =
 
 static const char examples[] =
     "  unetstar-segment out/model.safetensors photo.jpg -o result\n"
-    "  unetstar-segment fold0.safetensors,fold1.safetensors photos/ -o result --views 4\n"
+    "  unetstar-segment fold0.safetensors,fold1.safetensors photos/ -o result --tta 4\n"
     "  unetstar-segment model.safetensors photos/ --mask masks/ --clip --bits 16\n"
+    "  unetstar-segment model.safetensors mosaic.png --stream            a picture larger than the memory\n"
     "  unetstar-segment out/model.safetensors --synthetic 4242 -o result     a made-up photograph";
-
-static const char closing[] =
-    "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.";
 
 static const struct choice bit_depths[] = {{"8", 8}, {"16", 16}, {NULL, 0}};
 static const struct choice view_counts[] = {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}, {NULL, 0}};
-
-struct settings {
-    const char *out, *mask;
-    double threshold;
-    int32_t bits, views, clip, probability, vessels, overlay;
-    int32_t threads, quiet, budget;
-    uint64_t synthetic;
-    int32_t synthetic_size[2];
-};
-
-/* One photograph and what came of it. */
-struct job {
-    const char *path; /* NULL: the synthetic one */
-    char *name;
-    struct picture photo, mask;
-    float *probability;
-};
-
-struct run {
-    struct settings settings;
-    struct launch launch;
-    struct models models;
-    unetstar_session *session;
-    struct names images, names;
-};
+static const struct choice precisions[] = {{"fast", UNETSTAR_PRECISION_FAST},
+                                           {"exact", UNETSTAR_PRECISION_EXACT},
+                                           {"int8", UNETSTAR_PRECISION_INT8},
+                                           {NULL, 0}};
 
 static void settings_arguments(struct args *args, struct settings *settings) {
     memset(settings, 0, sizeof *settings);
     settings->out = "segmented";
-    settings->threshold = 0.5;
+    settings->threshold = (double)NAN;
     settings->bits = 8;
-    settings->views = 1;
+    settings->tta = 1;
+    settings->precision = UNETSTAR_PRECISION_FAST;
     settings->probability = settings->vessels = settings->overlay = 1;
     settings->synthetic_size[0] = settings->synthetic_size[1] = 320;
     args_group(args, "Output");
     args_text(args, "out", 'o', "DIR", &settings->out, "folder for the results");
-    args_double(args, "threshold", &settings->threshold, 0, 1, "a pixel is vessel from this probability on");
+    args_double_or(args, "threshold", "model", &settings->threshold, 0, 1,
+                   "a pixel is vessel from this probability on; model: the threshold stored in the model, the mean of "
+                   "several, or 0.5 where a model has none");
     args_choice(args, "bits", bit_depths, &settings->bits, "of the probability map; 16 needs a build with libpng");
     args_bool(args, "probability", &settings->probability, "write the probability map");
     args_bool(args, "vessels", &settings->vessels, "write the black and white picture");
@@ -76,169 +52,60 @@ static void settings_arguments(struct args *args, struct settings *settings) {
     args_text(args, "mask", 0, "FILE", &settings->mask,
               "field-of-view mask, or a folder with masks of the images' names (NAME or NAME_mask)");
     args_flag(args, "clip", &settings->clip, "set everything outside the field of view to 0");
-    args_choice(args, "views", view_counts, &settings->views, "average over mirrored and turned views");
-    args_int32(args, "memory", &settings->budget, 0, 1e6, "most megabytes for the maps of an image; 0: no limit");
+    args_choice(args, "tta", view_counts, &settings->tta,
+                "average over mirrored (2, 4) and turned (8) views, which takes as many times as long (also --views)");
+    args_alias(args, "views", "tta");
+    args_choice(args, "precision", precisions, &settings->precision,
+                "of the arithmetic; the more exact of this and the model's is taken");
+    args_group(args, "Memory");
+    args_flag(args, "stream", &settings->stream,
+              "keep only some rows of an image in memory: read, segment and write it row by row; the results are the "
+              "same");
+    args_int32(args, "memory", &settings->budget, 0, 1e6,
+               "most megabytes for the maps of an image, beside the weights; where a whole image does not fit, it is "
+               "streamed; 0: no limit");
     args_group(args, "Without a photograph");
     args_uint64(args, "synthetic", &settings->synthetic, "seed of a made-up photograph, written beside the results");
     args_size(args, "synthetic-size", settings->synthetic_size, 48, 4096, "its size");
     args_common(args, &settings->threads, &settings->quiet);
 }
 
-/* ---- Which images ---- */
-
-static int is_own_result(const char *name) {
-    return ends_with(name, "-probability.png") || ends_with(name, "-vessels.png") || ends_with(name, "-overlay.png");
-}
-
-static int add_folder(struct run *run, const char *folder, struct problem *problem) {
-    struct names pictures = {0};
-    size_t i, before = run->images.count;
-    int result = list_pictures(folder, &pictures, problem);
-    for (i = 0; i < pictures.count && !result; i++)
-        if (!is_own_result(pictures.items[i])) {
-            char *path = path_join(folder, pictures.items[i]);
-            names_add(&run->images, path);
-            free(path);
-        }
-    names_free(&pictures);
-    if (!result && run->images.count == before)
-        result = problem_set(problem, "no picture in folder %s", folder);
-    return result;
-}
-
-/* Expands folders, and finds two images whose results would have the same names before anything is overwritten. */
-static int collect_images(struct run *run, const struct args *args, struct problem *problem) {
-    size_t i, k;
-    int operand;
-    for (operand = 1; operand < args->operand_count; operand++) {
-        const char *path = args->operands[operand];
-        if (is_folder(path)) {
-            if (add_folder(run, path, problem))
-                return -1;
-        } else
-            names_add(&run->images, path);
-    }
-    for (i = 0; i < run->images.count; i++) {
-        char *stem = path_stem(run->images.items[i]);
-        names_add(&run->names, stem);
-        free(stem);
-        for (k = 0; k < i; k++)
-            if (!strcmp(run->names.items[k], run->names.items[i]))
-                return problem_set(problem,
-                                   "%s and %s would give results of the same name; segment them into two folders",
-                                   run->images.items[k], run->images.items[i]);
-    }
-    return 0;
-}
-
-/* Path of the mask of an image in the folder of masks, or NULL; the caller's to free. */
-static char *find_mask(const char *folder, const char *name, struct problem *problem) {
-    struct names masks = {0};
-    char *found = NULL, *other = must_format("%s_mask", name);
-    size_t i;
-    if (list_pictures(folder, &masks, problem)) {
-        free(other);
-        return NULL;
-    }
-    for (i = 0; i < masks.count && !found; i++) {
-        char *stem = path_stem(masks.items[i]);
-        if (!strcmp(stem, name) || !strcmp(stem, other))
-            found = path_join(folder, masks.items[i]);
-        free(stem);
-    }
-    if (!found)
-        problem_set(problem, "no mask for %s in %s (looked for %s.* and %s.*)", name, folder, name, other);
-    names_free(&masks);
-    free(other);
-    return found;
-}
-
-static int read_mask(const struct settings *settings, struct job *job, struct problem *problem) {
-    char *path;
-    int result;
-    if (!settings->mask || !job->path)
-        return 0;
-    path = is_folder(settings->mask) ? find_mask(settings->mask, job->name, problem) : must_copy(settings->mask);
-    if (!path)
-        return -1;
-    result = picture_read_gray(&job->mask, path, problem);
-    if (!result && (job->mask.width != job->photo.width || job->mask.height != job->photo.height))
-        result = problem_set(problem, "sizes differ: %s is %lld x %lld, %s is %lld x %lld", path,
-                             (long long)job->mask.width, (long long)job->mask.height, job->path,
-                             (long long)job->photo.width, (long long)job->photo.height);
-    /* The library takes masks of 8 bits. */
-    if (!result && job->mask.bits == 16) {
-        int64_t i, n = job->mask.width * job->mask.height;
-        for (i = 0; i < n; i++)
-            job->mask.data[i] = ((const uint16_t *)(const void *)job->mask.data)[i] ? 255 : 0;
-        job->mask.bits = 8;
-    }
-    free(path);
-    return result;
-}
-
-/* ---- Results ---- */
-
-static int write_file(const struct settings *settings, const struct job *job, const char *kind, int32_t channels,
-                      const uint8_t *pixels, struct problem *problem) {
-    char *file = must_format("%s-%s.png", job->name, kind), *path = path_join(settings->out, file);
-    int result = pixels ? 0 : problem_set(problem, "cannot write %s: out of memory", path);
-    if (!result)
-        result = picture_write_png(path, job->photo.width, job->photo.height, channels, 8, pixels, problem);
-    free(path);
-    free(file);
-    return result;
-}
-
-static int write_vessels(const struct settings *settings, const struct job *job, struct problem *problem) {
-    int64_t i, n = job->photo.width * job->photo.height;
-    uint8_t *binary = malloc((size_t)n);
-    int result;
-    for (i = 0; i < n && binary; i++)
-        binary[i] = (double)job->probability[i] >= settings->threshold ? 255 : 0;
-    result = write_file(settings, job, "vessels", 1, binary, problem);
-    free(binary);
-    return result;
-}
-
-static int write_overlay(const struct settings *settings, const struct job *job, const unetstar_image *photo,
-                         struct problem *problem) {
-    uint8_t *rgb = overlay_vessels(photo, job->probability, settings->threshold);
-    int result = write_file(settings, job, "overlay", 3, rgb, problem);
-    free(rgb);
-    return result;
-}
-
-static int write_results(const struct settings *settings, const struct job *job, const unetstar_image *photo,
-                         struct problem *problem) {
-    int result = 0;
-    if (settings->probability) {
-        char *file = must_format("%s-probability.png", job->name), *path = path_join(settings->out, file);
-        result =
-            write_probability(path, job->probability, job->photo.width, job->photo.height, settings->bits, problem);
-        free(path);
-        free(file);
-    }
-    if (!result && settings->vessels)
-        result = write_vessels(settings, job, problem);
-    if (!result && settings->overlay)
-        result = write_overlay(settings, job, photo, problem);
-    return result;
+/* What this build can do belongs into the help. The text stays until the program ends. */
+static const char *closing_text(void) {
+    static char text[1024];
+    snprintf(
+        text, sizeof text,
+        "With --stream these are read row by row: %s, unless they are interlaced,\n"
+        "tiled or of an unusual kind. All others, JPEG among them, are decoded whole first. Results are written row\n"
+        "by row%s.\n"
+        "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.",
+        picture_rows_formats(),
+        picture_can_write_16() ? "" : " only by a build with libpng; in this one they are kept until the end");
+    return text;
 }
 
 /* ---- One image ---- */
-
-struct watched {
-    struct bar *bar;
-    const char *name;
-    double first, share; /* of all images: where this one begins and how much it is */
-};
 
 static int on_progress(void *user, const unetstar_progress *progress) {
     const struct watched *watched = user;
     double done = progress->total ? (double)progress->done / (double)progress->total : 0;
     bar_update(watched->bar, watched->first + watched->share * done, watched->name);
     return 0;
+}
+
+/* Photograph and probabilities are in memory. */
+static int write_results(const struct run *run, const struct job *job, struct problem *problem) {
+    const struct picture *photo = &job->photo;
+    const size_t line = (size_t)(photo->width * photo->channels) * (size_t)(photo->bits / 8);
+    struct results results;
+    int64_t y;
+    int result = results_open(&results, run, job->name, photo, problem);
+    for (y = 0; y < photo->height && !result; y++)
+        result = results_row(&results, job->probability + y * photo->width, photo->data + (size_t)y * line, problem);
+    if (!result)
+        result = results_commit(&results, problem);
+    results_abandon(&results);
+    return result;
 }
 
 static int run_session(struct run *run, struct job *job, struct watched *watched, struct problem *problem) {
@@ -255,7 +122,7 @@ static int run_session(struct run *run, struct job *job, struct watched *watched
     if (error)
         return problem_from_library(problem, job->path ? job->path : job->name, error);
     vessel_probability(job->probability, channels, pixels);
-    return write_results(&run->settings, job, &photo, problem);
+    return write_results(run, job, problem);
 }
 
 static void free_job(struct job *job) {
@@ -265,19 +132,90 @@ static void free_job(struct job *job) {
     job->probability = NULL;
 }
 
+/* Remembers what the session took for the largest image. */
+static void note_memory(struct run *run, int64_t width, int64_t height) {
+    unetstar_workspace workspace;
+    memset(&workspace, 0, sizeof workspace);
+    workspace.struct_size = sizeof workspace;
+    if (unetstar_session_workspace_size(run->session, width, height, &workspace) ||
+        workspace.total < run->largest.total)
+        return;
+    run->largest = workspace;
+    run->largest_width = width;
+    run->largest_height = height;
+}
+
+/* The plan a limit on the memory leaves for an image, so that what cannot be done is known before it is read whole. */
+static int plan_of(const struct run *run, const struct picture *format, const char *path, int32_t *plan,
+                   struct problem *problem) {
+    unetstar_workspace workspace;
+    int error;
+    memset(&workspace, 0, sizeof workspace);
+    workspace.struct_size = sizeof workspace;
+    error = unetstar_session_workspace_size(run->session, format->width, format->height, &workspace);
+    *plan = workspace.plan;
+    return error ? problem_from_library(problem, path, error) : 0;
+}
+
+/* By rows when the session will stream, because it was asked to or because of a limit, unless that only shows once the
+ * picture is decoded whole. */
+static int segment_by_rows(struct run *run, struct job *job, struct watched *watched, int *done,
+                           struct problem *problem) {
+    struct picture_rows *rows;
+    int32_t plan = UNETSTAR_PLAN_STREAM;
+    int result = 0;
+    *done = 0;
+    if (!run->settings.stream && (!run->settings.budget || run->settings.mask))
+        return 0;
+    if (picture_rows_open(&rows, job->path, problem))
+        return -1;
+    if (!run->settings.stream)
+        result = plan_of(run, picture_rows_info(rows), job->path, &plan, problem);
+    if (!result && !run->settings.stream && picture_rows_take(rows, &job->photo))
+        return 0;
+    if (!result && plan == UNETSTAR_PLAN_STREAM) {
+        *done = 1;
+        result = segment_rows(run, rows, job->path, job->name, watched, problem);
+        if (!result)
+            note_memory(run, picture_rows_info(rows)->width, picture_rows_info(rows)->height);
+    }
+    picture_rows_close(rows);
+    return result;
+}
+
 static int segment_one(struct run *run, const char *path, char *name, struct watched *watched,
                        struct problem *problem) {
     struct job job = {0};
-    int result;
+    int done, result;
     job.path = path;
     job.name = name;
-    result = picture_read(&job.photo, path, problem);
-    if (!result)
-        result = read_mask(&run->settings, &job, problem);
-    if (!result)
-        result = run_session(run, &job, watched, problem);
+    result = segment_by_rows(run, &job, watched, &done, problem);
+    if (!result && !done) {
+        if (!job.photo.data)
+            result = picture_read(&job.photo, path, problem);
+        if (!result)
+            result = read_mask(&run->settings, &job, problem);
+        if (!result)
+            result = run_session(run, &job, watched, problem);
+        if (!result)
+            note_memory(run, job.photo.width, job.photo.height);
+    }
     free_job(&job);
     return result;
+}
+
+static void print_closing(const struct run *run, double seconds) {
+    const unetstar_workspace *memory = &run->largest;
+    size_t n = run->images.count;
+    if (n)
+        fprintf(stderr, "%lu image%s segmented into %s in %.1f s. Vessel means probability >= %.4g (%s).\n",
+                (unsigned long)n, n == 1 ? "" : "s", run->settings.out, seconds, run->settings.threshold,
+                run->threshold_source);
+    if (run->largest_width)
+        fprintf(stderr, "Memory for %s, %lld x %lld: %s %.1f MB, scratch %.1f MB, weights %.1f MB.\n",
+                n > 1 ? "the largest image" : "the image", (long long)run->largest_width,
+                (long long)run->largest_height, memory->plan == UNETSTAR_PLAN_STREAM ? "rings" : "maps",
+                (double)memory->maps / 1e6, (double)memory->scratch / 1e6, (double)memory->weights / 1e6);
 }
 
 static int segment_all(struct run *run, struct problem *problem) {
@@ -315,9 +253,8 @@ static int segment_all(struct run *run, struct problem *problem) {
         problem->text[0] = 0; /* it has been printed */
         return -1;
     }
-    if (n && !run->settings.quiet)
-        fprintf(stderr, "%lu image%s segmented into %s in %.1f s.\n", (unsigned long)n, n == 1 ? "" : "s",
-                run->settings.out, clock_seconds() - started);
+    if (!run->settings.quiet)
+        print_closing(run, clock_seconds() - started);
     return 0;
 }
 
@@ -337,6 +274,15 @@ static int print_score(struct run *run, const struct job *job, const uint8_t *la
         table_print(&table, stdout);
     table_free(&table);
     unetstar_metrics_destroy(metrics);
+    return result;
+}
+
+static int write_file(const struct settings *settings, const struct job *job, const char *kind, int32_t channels,
+                      const uint8_t *pixels, struct problem *problem) {
+    char *file = must_format("%s-%s.png", job->name, kind), *path = path_join(settings->out, file);
+    int result = picture_write_png(path, job->photo.width, job->photo.height, channels, 8, pixels, problem);
+    free(path);
+    free(file);
     return result;
 }
 
@@ -366,6 +312,8 @@ static int segment_synthetic(struct run *run, struct problem *problem) {
         result = run_session(run, &job, &watched, problem);
     bar_clear(&bar);
     if (!result)
+        note_memory(run, job.photo.width, job.photo.height);
+    if (!result)
         result = print_score(run, &job, label, mask, problem);
     free(label);
     free(mask);
@@ -376,15 +324,32 @@ static int segment_synthetic(struct run *run, struct problem *problem) {
 
 /* ---- The program ---- */
 
+static int find_threshold(struct run *run, struct problem *problem) {
+    struct settings *settings = &run->settings;
+    double stored;
+    run->threshold_source = "as given";
+    if (!isnan(settings->threshold))
+        return 0;
+    if (threshold_stored(&stored, models_list(&run->models), run->models.count, problem))
+        return -1;
+    run->threshold_source = !(stored > 0)           ? "the default, as no threshold is stored"
+                            : run->models.count > 1 ? "the mean of the thresholds stored in the models"
+                                                    : "the threshold stored in the model";
+    settings->threshold = stored > 0 ? stored : THRESHOLD_DEFAULT;
+    return 0;
+}
+
 static int run_program(struct run *run, const struct args *args, int synthetic, struct problem *problem) {
     unetstar_session_options options;
     int error;
     if (collect_images(run, args, problem) || launch_start(&run->launch, run->settings.threads, problem) ||
         make_output_folder(run->settings.out, problem) ||
-        models_load(&run->models, run->launch.context, args->operands[0], problem))
+        models_load(&run->models, run->launch.context, args->operands[0], problem) || find_threshold(run, problem))
         return -1;
     unetstar_session_options_init(&options, sizeof options);
-    options.views = run->settings.views;
+    options.views = run->settings.tta;
+    options.precision = run->settings.precision;
+    options.plan = run->settings.stream ? UNETSTAR_PLAN_STREAM : UNETSTAR_PLAN_AUTO;
     options.clip_to_field = run->settings.clip;
     options.memory_budget = (int64_t)run->settings.budget * 1000000;
     error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count,
@@ -410,6 +375,9 @@ static int read_command(struct args *args, struct settings *settings, int argc, 
         return problem_set(problem, "name at least one image or folder after the model %s", args->operands[0]);
     if (settings->bits == 16 && !picture_can_write_16())
         return problem_set(problem, "--bits 16 needs a build with libpng");
+    if (settings->mask && settings->stream)
+        return problem_set(problem, "--mask and --stream exclude each other: a session that streams asks for the "
+                                    "photograph's rows only and finds the field of view in them itself");
     if (settings->mask && !path_exists(settings->mask))
         return problem_set(problem, "--mask %s: no such file or folder", settings->mask);
     return 0;
@@ -424,7 +392,7 @@ int main(int argc, char **argv) {
     args.usage = "MODEL[,MODEL...] IMAGE|FOLDER... [-o DIR] [options]";
     args.about = about;
     args.examples = examples;
-    args.closing = closing;
+    args.closing = closing_text();
     if (read_command(&args, &run.settings, argc, argv, &synthetic, &problem))
         code = EXIT_USAGE;
     else if (args.help)

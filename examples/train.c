@@ -11,6 +11,7 @@
 #include "common/loader.h"
 #include "common/score.h"
 #include "common/settings.h"
+#include "common/threshold.h"
 
 static const char program[] = "unetstar-train";
 
@@ -46,6 +47,7 @@ struct run {
     unetstar_model *model;
     unetstar_optimizer *optimizer;
     unetstar_trainer *trainer;
+    double stored_threshold; /* 0: none */
     char *checkpoint_path, *model_path, *log_path, *curves_path, *pictures_path;
     int argc;
     char **argv;
@@ -323,6 +325,29 @@ static int save_model(struct run *run, struct problem *problem) {
     return 0;
 }
 
+/* The model is saved already: what happens here costs no training. */
+static int store_threshold(struct run *run, struct problem *problem) {
+    double threshold, f1;
+    int error;
+    if (threshold_choose(&threshold, &f1, run->launch.context, run->model, run->training_set, run->launch.cancel,
+                         run->settings.quiet, problem))
+        return -1;
+    if (threshold > 0) {
+        if (threshold_store(run->model, threshold, problem))
+            return -1;
+        error = unetstar_model_save(run->model, run->model_path);
+        if (error)
+            return problem_from_library(problem, NULL, error);
+        run->stored_threshold = threshold;
+    }
+    if (!run->settings.quiet && threshold > 0)
+        fprintf(stderr, "Threshold %.4g has the best F1 on the training images, %.4f; it is stored in the model.\n",
+                threshold, f1);
+    else if (!run->settings.quiet)
+        fputs("No threshold is stored in the model: the training images have no best one between 0 and 1.\n", stderr);
+    return 0;
+}
+
 static int measure(struct run *run, struct problem *problem) {
     struct scoring scoring = {0};
     struct table table = {0};
@@ -332,7 +357,7 @@ static int measure(struct run *run, struct problem *problem) {
     const unetstar_model *models[1];
     int result;
     unetstar_session_options_init(&options, sizeof options);
-    options.views = run->settings.views;
+    options.views = run->settings.tta;
     models[0] = run->model;
     result = unetstar_session_create(&session, run->launch.context, models, 1, &options);
     if (result)
@@ -346,6 +371,7 @@ static int measure(struct run *run, struct problem *problem) {
     table.program = program;
     table.data = run->data_title;
     table.model = run->model_path;
+    table.stored_threshold = run->stored_threshold;
     result = score_samples(&scoring, &run->collection, &run->split.test, &table, &metrics, problem);
     if (!result)
         result = report_write(run->settings.out, &table, metrics, problem);
@@ -400,6 +426,8 @@ static int run_training(struct run *run, const struct args *args, struct problem
     code = train(&watch, problem);
     if (code == EXIT_FINE)
         code = save_model(run, problem) ? EXIT_FAILED : EXIT_FINE;
+    if (code == EXIT_FINE && run->settings.choose_threshold)
+        code = store_threshold(run, problem) ? EXIT_FAILED : EXIT_FINE;
     if (code == EXIT_FINE && run->split.test.count)
         code = measure(run, problem) ? EXIT_FAILED : EXIT_FINE;
     if (code == EXIT_FINE && !run->settings.quiet)

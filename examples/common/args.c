@@ -49,7 +49,10 @@ static void describe_initial(struct arg *arg) {
         number_text(text, size, (double)*(float *)arg->value, 1);
         break;
     case ARG_DOUBLE:
-        number_text(text, size, *(double *)arg->value, 0);
+        if (arg->word && isnan(*(double *)arg->value))
+            snprintf(text, size, "%s", arg->word);
+        else
+            number_text(text, size, *(double *)arg->value, 0);
         break;
     case ARG_TEXT:
         if (*(const char **)arg->value)
@@ -65,6 +68,7 @@ static void describe_initial(struct arg *arg) {
         snprintf(text, size, "all 1");
         break;
     case ARG_GROUP:
+    case ARG_ALIAS:
     case ARG_FLAG:
         break;
     }
@@ -123,6 +127,15 @@ void args_double(struct args *args, const char *name, double *value, double low,
     add(args, ARG_DOUBLE, name, 0, "X", value, low, high, NULL, help);
 }
 
+void args_double_or(struct args *args, const char *name, const char *word, double *value, double low, double high,
+                    const char *help) {
+    struct arg *arg;
+    add(args, ARG_DOUBLE, name, 0, "X", value, low, high, NULL, help);
+    arg = &args->items[args->count - 1];
+    arg->word = word;
+    describe_initial(arg);
+}
+
 void args_text(struct args *args, const char *name, char letter, const char *placeholder, const char **value,
                const char *help) {
     add(args, ARG_TEXT, name, letter, placeholder, (void *)value, 0, 0, NULL, help);
@@ -138,6 +151,10 @@ void args_size(struct args *args, const char *name, int32_t value[2], double low
 
 void args_floats(struct args *args, const char *name, float value[8], const char *help) {
     add(args, ARG_FLOATS, name, 0, "A,B,...", value, 0, 1e6, NULL, help);
+}
+
+void args_alias(struct args *args, const char *name, const char *option) {
+    add(args, ARG_ALIAS, name, 0, NULL, NULL, 0, 0, NULL, option);
 }
 
 void args_common(struct args *args, int32_t *threads, int32_t *quiet) {
@@ -162,7 +179,7 @@ static const struct arg *find(const struct args *args, const char *name, size_t 
             size_t n = length - 3 * (size_t)pass;
             if (arg->kind != ARG_GROUP && (!pass || arg->kind == ARG_BOOL) && strlen(arg->name) == n &&
                 !memcmp(arg->name, text, n))
-                return arg;
+                return arg->kind == ARG_ALIAS ? find(args, arg->help, strlen(arg->help), negated) : arg;
         }
     }
     return NULL;
@@ -223,8 +240,13 @@ static int read_integer(const struct arg *arg, const char *text, struct problem 
 static int read_real(const struct arg *arg, const char *text, struct problem *problem) {
     char *end;
     double value = strtod(text, &end);
+    if (arg->word && !strcmp(text, arg->word)) {
+        *(double *)arg->value = (double)NAN;
+        return 0;
+    }
     if (end == text || *end || !isfinite(value))
-        return problem_set(problem, "--%s %s: not a number", arg->name, text);
+        return problem_set(problem, "--%s %s: not a number%s%s", arg->name, text, arg->word ? ", nor the word " : "",
+                           arg->word ? arg->word : "");
     if (value < arg->low || value > arg->high)
         return out_of_range(arg, text, problem);
     if (arg->kind == ARG_FLOAT)
@@ -304,6 +326,7 @@ static int read_value(const struct arg *arg, const char *text, struct problem *p
     case ARG_FLOATS:
         return read_floats(arg, text, problem);
     case ARG_GROUP:
+    case ARG_ALIAS:
     case ARG_FLAG:
     case ARG_BOOL:
         break;

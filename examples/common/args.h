@@ -14,6 +14,7 @@ struct choice {
 
 enum arg_kind {
     ARG_GROUP, /* a heading of the help */
+    ARG_ALIAS, /* another name of an option, not in the help */
     ARG_FLAG,  /* int32_t: --name sets 1 */
     ARG_BOOL,  /* int32_t: --name sets 1, --no-name sets 0 */
     ARG_INT32,
@@ -36,7 +37,8 @@ struct arg {
     void *value;
     double low, high;
     const struct choice *choices;
-    const char *help;
+    const char *help; /* of an alias: the name of its option */
+    const char *word; /* of a double: stands for "no number", NaN */
     char initial[64];
 };
 
@@ -62,11 +64,17 @@ void args_int64(struct args *args, const char *name, int64_t *value, double low,
 void args_uint64(struct args *args, const char *name, uint64_t *value, const char *help);
 void args_float(struct args *args, const char *name, float *value, double low, double high, const char *help);
 void args_double(struct args *args, const char *name, double *value, double low, double high, const char *help);
+/* A number or this word, which is NaN. */
+void args_double_or(struct args *args, const char *name, const char *word, double *value, double low, double high,
+                    const char *help);
 void args_text(struct args *args, const char *name, char letter, const char *placeholder, const char **value,
                const char *help);
 void args_choice(struct args *args, const char *name, const struct choice *choices, int32_t *value, const char *help);
 void args_size(struct args *args, const char *name, int32_t value[2], double low, double high, const char *help);
 void args_floats(struct args *args, const char *name, float value[8], const char *help);
+
+/* An older name, still understood. */
+void args_alias(struct args *args, const char *name, const char *option);
 
 /* Adds the group every program has: --threads, --seed (NULL: none), --quiet, --help, --version. */
 void args_common(struct args *args, int32_t *threads, int32_t *quiet);

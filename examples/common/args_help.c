@@ -62,7 +62,7 @@ void args_print_help(const struct args *args) {
     for (i = 0; i < args->count; i++)
         if (args->items[i].kind == ARG_GROUP)
             printf("\n%s\n", args->items[i].name);
-        else
+        else if (args->items[i].kind != ARG_ALIAS)
             print_option(&args->items[i]);
     if (args->closing)
         printf("\n%s\n", args->closing);

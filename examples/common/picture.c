@@ -42,16 +42,23 @@ enum picture_format picture_format_of(const struct bytes *file) {
     return FORMAT_UNKNOWN;
 }
 
-int picture_check_size(const char *path, int64_t width, int64_t height, struct problem *problem) {
+int picture_check_sides(const char *path, int64_t width, int64_t height, struct problem *problem) {
     if (width < 1 || height < 1)
         return problem_set(problem, "cannot read %s: it says it is %lld x %lld pixels", path, (long long)width,
                            (long long)height);
-    if (width > PICTURE_MAX_SIDE || height > PICTURE_MAX_SIDE || width * height > PICTURE_MAX_PIXELS)
+    if (width > PICTURE_MAX_SIDE || height > PICTURE_MAX_SIDE)
+        return problem_set(problem, "cannot read %s: it says it is %lld x %lld pixels; at most %d a side are read",
+                           path, (long long)width, (long long)height, PICTURE_MAX_SIDE);
+    return 0;
+}
+
+int picture_check_size(const char *path, int64_t width, int64_t height, struct problem *problem) {
+    if (picture_check_sides(path, width, height, problem))
+        return -1;
+    if (width * height > PICTURE_MAX_PIXELS)
         return problem_set(problem,
-                           "cannot read %s: it says it is %lld x %lld pixels; at most %d a side and %lld million "
-                           "in all are read",
-                           path, (long long)width, (long long)height, PICTURE_MAX_SIDE,
-                           (long long)(PICTURE_MAX_PIXELS / 1000000));
+                           "cannot read %s: it says it is %lld x %lld pixels; at most %lld million are read whole",
+                           path, (long long)width, (long long)height, (long long)(PICTURE_MAX_PIXELS / 1000000));
     return 0;
 }
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "picture_codecs.h"
+#include "picture_tiff.h"
 
 #ifndef HAVE_TIFF
 
@@ -15,14 +15,6 @@ int picture_decode_tiff(struct picture *picture, const struct bytes *file, struc
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <tiffio.h>
-
-/* What libtiff sees as a file: its position, and the first thing it complained about. */
-struct memory_file {
-    const struct bytes *file;
-    toff_t at;
-    char complaint[256];
-};
 
 static tmsize_t memory_read(thandle_t handle, void *buffer, tmsize_t size) {
     struct memory_file *memory = handle;
@@ -52,6 +44,13 @@ static int memory_close(thandle_t handle) {
 
 static toff_t memory_size(thandle_t handle) {
     return ((struct memory_file *)handle)->file->size;
+}
+
+static int memory_map(thandle_t handle, void **data, toff_t *size) {
+    const struct bytes *file = ((struct memory_file *)handle)->file;
+    *data = (void *)(uintptr_t)file->data; /* libtiff's pointer is not const, but with "r" it only reads */
+    *size = file->size;
+    return 1;
 }
 
 static void keep_complaint(thandle_t handle, const char *module, const char *format, va_list arguments) {
@@ -90,35 +89,64 @@ static int decode_any(struct picture *picture, TIFF *tiff) {
     return ok;
 }
 
-static int decode_opened(struct picture *picture, TIFF *tiff, struct memory_file *memory, struct problem *problem) {
-    const char *path = memory->file->path;
+void picture_tiff_look(struct tiff_layout *layout, struct picture *picture, TIFF *tiff) {
     uint32_t width = 0, height = 0;
     uint16_t bits = 8, samples = 1, planar = PLANARCONFIG_CONTIG, photometric = PHOTOMETRIC_RGB,
-             format = SAMPLEFORMAT_UINT;
-    int wide;
+             format = SAMPLEFORMAT_UINT, orientation = ORIENTATION_TOPLEFT;
+    int plain;
     TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width);
     TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &bits);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &samples);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &planar);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &format);
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &orientation);
     TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
-    if (picture_check_size(path, width, height, problem))
-        return -1;
-    wide = bits == 16 && format == SAMPLEFORMAT_UINT && planar == PLANARCONFIG_CONTIG && !TIFFIsTiled(tiff) &&
-           (photometric == PHOTOMETRIC_MINISBLACK || (photometric == PHOTOMETRIC_RGB && samples >= 3));
+    plain = format == SAMPLEFORMAT_UINT && planar == PLANARCONFIG_CONTIG && !TIFFIsTiled(tiff) &&
+            (photometric == PHOTOMETRIC_MINISBLACK || (photometric == PHOTOMETRIC_RGB && samples >= 3));
+    layout->samples = samples;
+    layout->wide = plain && bits == 16;
     picture->width = width;
     picture->height = height;
     picture->channels = photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE ? 1 : 3;
-    picture->bits = wide ? 16 : 8;
-    picture->data = malloc((size_t)width * height * (size_t)picture->channels * (size_t)(picture->bits / 8));
+    picture->bits = layout->wide ? 16 : 8;
+    /* Of 8 bits those that libtiff's conversion to RGBA would leave as they are: no transparency, no turning. */
+    layout->by_rows =
+        layout->wide || (plain && bits == 8 && samples == picture->channels && orientation == ORIENTATION_TOPLEFT);
+}
+
+static int decode_opened(struct picture *picture, TIFF *tiff, struct memory_file *memory, struct problem *problem) {
+    const char *path = memory->file->path;
+    struct tiff_layout layout;
+    picture_tiff_look(&layout, picture, tiff);
+    if (picture_check_size(path, picture->width, picture->height, problem))
+        return -1;
+    picture->data =
+        malloc((size_t)(picture->width * picture->height * picture->channels) * (size_t)(picture->bits / 8));
     if (!picture->data)
         return problem_set(problem, "cannot read %s: out of memory", path);
-    if (wide ? decode_wide(picture, tiff, samples) : decode_any(picture, tiff))
+    if (layout.wide ? decode_wide(picture, tiff, layout.samples) : decode_any(picture, tiff))
         return 0;
     picture_free(picture);
-    return problem_set(problem, "cannot read %s: the TIFF is damaged or of an unusual kind (%s)", path,
+    return picture_tiff_damaged(memory, problem);
+}
+
+int picture_tiff_damaged(const struct memory_file *memory, struct problem *problem) {
+    return problem_set(problem, "cannot read %s: the TIFF is damaged or of an unusual kind (%s)", memory->file->path,
                        memory->complaint[0] ? memory->complaint : "no reason given");
+}
+
+TIFF *picture_tiff_open(struct memory_file *memory, const char *mode, struct problem *problem) {
+    TIFF *tiff;
+    TIFFSetErrorHandler(NULL); /* silence; the complaint is kept with its file instead */
+    TIFFSetWarningHandler(NULL);
+    TIFFSetErrorHandlerExt(keep_complaint);
+    tiff = TIFFClientOpen(memory->file->path, mode, memory, memory_read, memory_write, memory_seek, memory_close,
+                          memory_size, memory_map, NULL);
+    if (!tiff)
+        problem_set(problem, "cannot read %s: the TIFF is damaged (%s)", memory->file->path,
+                    memory->complaint[0] ? memory->complaint : "its header makes no sense");
+    return tiff;
 }
 
 int picture_decode_tiff(struct picture *picture, const struct bytes *file, struct problem *problem) {
@@ -126,14 +154,9 @@ int picture_decode_tiff(struct picture *picture, const struct bytes *file, struc
     TIFF *tiff;
     int result;
     memory.file = file;
-    TIFFSetErrorHandler(NULL); /* silence; the complaint is kept with its file instead */
-    TIFFSetWarningHandler(NULL);
-    TIFFSetErrorHandlerExt(keep_complaint);
-    tiff = TIFFClientOpen(file->path, "rm", &memory, memory_read, memory_write, memory_seek, memory_close, memory_size,
-                          NULL, NULL);
+    tiff = picture_tiff_open(&memory, "rm", problem);
     if (!tiff)
-        return problem_set(problem, "cannot read %s: the TIFF is damaged (%s)", file->path,
-                           memory.complaint[0] ? memory.complaint : "its header makes no sense");
+        return -1;
     result = decode_opened(picture, tiff, &memory, problem);
     TIFFClose(tiff);
     return result;

@@ -16,23 +16,29 @@ void vessel_probability(float *probability, int64_t channels, int64_t pixels) {
         probability[i] = 1.0f - probability[i];
 }
 
-int write_probability(const char *path, const float *probability, int64_t width, int64_t height, int bits,
-                      struct problem *problem) {
-    int64_t i, n = width * height;
-    unsigned char *data = malloc((size_t)n * (size_t)(bits / 8));
-    uint16_t *wide = (uint16_t *)(void *)data;
+void probability_samples(void *samples, const float *probability, int64_t n, int bits) {
+    uint16_t *wide = samples;
+    unsigned char *narrow = samples;
     float full = bits == 16 ? 65535.0f : 255.0f;
-    int result;
-    if (!data)
-        return problem_set(problem, "cannot write %s: out of memory", path);
+    int64_t i;
     for (i = 0; i < n; i++) {
         float v = probability[i] * full + 0.5f;
         v = v > 0 ? v < full ? v : full : 0;
         if (bits == 16)
             wide[i] = (uint16_t)v;
         else
-            data[i] = (unsigned char)v;
+            narrow[i] = (unsigned char)v;
     }
+}
+
+int write_probability(const char *path, const float *probability, int64_t width, int64_t height, int bits,
+                      struct problem *problem) {
+    int64_t n = width * height;
+    unsigned char *data = malloc((size_t)n * (size_t)(bits / 8));
+    int result;
+    if (!data)
+        return problem_set(problem, "cannot write %s: out of memory", path);
+    probability_samples(data, probability, n, bits);
     result = picture_write_png(path, width, height, 1, bits, data, problem);
     free(data);
     return result;

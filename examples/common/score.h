@@ -28,6 +28,8 @@ int score_samples(const struct scoring *scoring, const struct collection *collec
 /* Writes metrics.csv, metrics.json, roc.svg and pr.svg into a folder. */
 int report_write(const char *folder, const struct table *table, unetstar_metrics *metrics, struct problem *problem);
 
+/* n probabilities as 8- or 16-bit samples, 0 black to 1 white. */
+void probability_samples(void *samples, const float *probability, int64_t n, int bits);
 /* NAME.png of 8 or 16 bit from probabilities. */
 int write_probability(const char *path, const float *probability, int64_t width, int64_t height, int bits,
                       struct problem *problem);

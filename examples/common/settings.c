@@ -73,7 +73,8 @@ void settings_init(struct settings *settings, int32_t preset) {
     settings->patch[1] = settings->trainer.patch_height;
     settings->checkpoint_every = 1;
     settings->pictures = 1;
-    settings->views = 1;
+    settings->tta = 1;
+    settings->choose_threshold = 1;
     settings->threshold = 0.5;
     if (preset == PRESET_ORIGINAL_RGB) {
         settings->prep.color = UNETSTAR_COLOR_RGB;
@@ -186,9 +187,13 @@ void settings_arguments(struct args *args, struct settings *settings) {
     loss_arguments(args, settings);
     optimizer_arguments(args, settings);
     training_arguments(args, settings);
+    args_group(args, "After the training");
+    args_bool(args, "store-threshold", &settings->choose_threshold,
+              "segment the training images, and store in the model the threshold with the best F1");
     args_group(args, "Test at the end");
     args_double(args, "threshold", &settings->threshold, 0, 1, "a pixel is vessel from this probability on");
-    args_choice(args, "views", views, &settings->views, "average over mirrored and turned views");
+    args_choice(args, "tta", views, &settings->tta, "average over mirrored (2, 4) and turned (8) views (also --views)");
+    args_alias(args, "views", "tta");
     args_bool(args, "pictures", &settings->pictures, "write a probability map and an error picture of each test image");
     args_common(args, &settings->threads, &settings->quiet);
 }

@@ -68,6 +68,8 @@ int table_from_metrics(struct table *table, unetstar_metrics *metrics, double th
     }
     if (get_scores(metrics, -1, threshold, &table->pooled, problem))
         return -1;
+    if (table->stored_threshold > 0 && get_scores(metrics, -1, table->stored_threshold, &table->stored, problem))
+        return -1;
     error = unetstar_metrics_best_threshold(metrics, &table->best_threshold, &table->best_f1);
     return error ? problem_from_library(problem, NULL, error) : 0;
 }
@@ -111,6 +113,10 @@ void table_print(const struct table *table, FILE *stream) {
     }
     fprintf(stream, "Vessel means probability >= %g; the best pooled F1, %.4f, would be at %.3f.\n",
             table->pooled.threshold, table->best_f1, table->best_threshold);
+    if (table->stored_threshold > 0 && (table->stored_threshold < table->pooled.threshold ||
+                                        table->stored_threshold > table->pooled.threshold))
+        fprintf(stream, "At the threshold stored in the model, %.3f, the pooled F1 is %.4f.\n", table->stored_threshold,
+                table->stored.f1);
 }
 
 /* ---- CSV ---- */
@@ -241,6 +247,10 @@ int table_write_json(const struct table *table, const char *path, struct problem
     json_number(file.stream, table->best_f1);
     fputs("},\n  \"pooled\": ", file.stream);
     json_scores(file.stream, NULL, &table->pooled);
+    if (table->stored_threshold > 0) {
+        fputs(",\n  \"at_stored_threshold\": ", file.stream);
+        json_scores(file.stream, NULL, &table->stored);
+    }
     if (table->has_observer) {
         fputs(",\n  \"observer\": ", file.stream);
         json_scores(file.stream, table->observer_name, &table->observer);

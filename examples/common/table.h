@@ -16,6 +16,8 @@ struct table {
     int has_observer;
     char *observer_name;
     double best_threshold, best_f1; /* pooled */
+    double stored_threshold;        /* set it before filling: of the model, 0: none */
+    unetstar_scores stored;         /* pooled, at that threshold */
     /* What was measured, for the JSON and the headings. */
     const char *program, *data, *model;
 };
