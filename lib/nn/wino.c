@@ -156,6 +156,23 @@ size_t us_wino_scratch(const struct us_conv_job *job) {
     return US_MAX(scratch_of_batch(job, job->n), few > 0 ? scratch_of_batch(job, few) : 0);
 }
 
+/* Scratch grows with the tiles of a block: most for as many as FEW_TILES lets be one, or for the full blocks of a map. */
+size_t us_wino_scratch_within(const struct us_conv_job *job) {
+    const int m = job->tile, across = (job->w + m - 1) / m, down = (job->y1 - job->y0 + m - 1) / m;
+    struct us_conv_job part = *job;
+    size_t most = 0;
+    int a;
+    part.y0 = 0;
+    for (a = 1; a <= US_MIN(across, FEW_TILES); a++) {
+        part.w = a * m;
+        part.y1 = US_MIN(down, FEW_TILES / a) * m;
+        most = US_MAX(most, us_wino_scratch(&part));
+        part.y1 = down * m;
+        most = US_MAX(most, us_wino_scratch(&part));
+    }
+    return US_MAX(most, us_wino_scratch(job));
+}
+
 /* ---- Inputs ---- */
 
 size_t us_wino_slab_bytes(int m) {

@@ -162,6 +162,8 @@ static void test_auto(void **state) {
 
 /* ---- Counted and taken ---- */
 
+#define BLOCK 64 /* every block the library asks for has a line of its own in front */
+
 static void test_counted_and_taken(void **state) {
     int k;
     (void)state;
@@ -192,20 +194,20 @@ static void test_counted_and_taken(void **state) {
         weights = counter.bytes - before;
         said = workspace_of(first, w, h);
         assert_int_equal(said.plan, o.plan);
-        assert_true((int64_t)said.weights <= weights && (int64_t)said.weights + 8192 > weights);
+        assert_true((int64_t)said.weights <= weights && (int64_t)said.weights + 4096 * (2 + k / 2 % 3) > weights);
         before = counter.bytes;
         OK(unetstar_session_run(first, &p.image, NULL, got, NULL, NULL, NULL));
-        assert_int_equal(counter.bytes - before, said.maps + said.scratch);
+        assert_int_equal(counter.bytes - before, said.maps + said.scratch + BLOCK);
         /* The same at creation when the size is known; and beside it next to nothing. */
         before = counter.bytes;
         session = session_with(context, models, 1 + k / 2 % 3, &o);
-        assert_true(counter.bytes - before < 4096);
+        assert_true(counter.bytes - before < 4096 * (1 + k / 2 % 3));
         unetstar_session_destroy(session);
         o.max_width = w;
         o.max_height = h;
         session = session_with(context, models, 1 + k / 2 % 3, &o);
         assert_true(counter.bytes - before >= (int64_t)(said.maps + said.scratch));
-        assert_true(counter.bytes - before < (int64_t)(said.maps + said.scratch) + 4096);
+        assert_true(counter.bytes - before < (int64_t)(said.maps + said.scratch) + 4096 * (1 + k / 2 % 3));
         unetstar_session_destroy(session);
         unetstar_session_destroy(first);
         unetstar_model_destroy(models[0]);
@@ -318,8 +320,8 @@ static void test_smaller_images_fit(void **state) {
         o.max_height = max_h;
         session = session_with(context, &model, 1, &o);
         said.struct_size = sizeof said;
-        for (w = 1; w <= max_w; w += k % 2 ? 3 : 1)
-            for (h = k % 2 ? max_h : 1; h <= max_h; h++)
+        for (w = 1; w <= max_w; w += k % 2 ? 7 : 1)
+            for (h = 1; h <= max_h; h += k % 2 ? 5 : 1)
                 refused += unetstar_session_workspace_size(session, w, h, &said) != UNETSTAR_OK;
         if (refused)
             print_error("case %d: %lld smaller images are refused: %s\n", k, (long long)refused, unetstar_last_error());
