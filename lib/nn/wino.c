@@ -156,21 +156,17 @@ size_t us_wino_scratch(const struct us_conv_job *job) {
     return US_MAX(scratch_of_batch(job, job->n), few > 0 ? scratch_of_batch(job, few) : 0);
 }
 
-/* Scratch grows with the tiles of a block: most for as many as FEW_TILES lets be one, or for the full blocks of a map. */
+/* Scratch grows with the tiles of a block: at most the whole map's, FEW_TILES with rows rounded up to strips, or a batch. */
 size_t us_wino_scratch_within(const struct us_conv_job *job) {
-    const int m = job->tile, across = (job->w + m - 1) / m, down = (job->y1 - job->y0 + m - 1) / m;
-    struct us_conv_job part = *job;
-    size_t most = 0;
-    int a;
-    part.y0 = 0;
-    for (a = 1; a <= US_MIN(across, FEW_TILES); a++) {
-        part.w = a * m;
-        part.y1 = US_MIN(down, FEW_TILES / a) * m;
-        most = US_MAX(most, us_wino_scratch(&part));
-        part.y1 = down * m;
-        most = US_MAX(most, us_wino_scratch(&part));
-    }
-    return US_MAX(most, us_wino_scratch(job));
+    const int m = job->tile, batch = job->ctx->kern.wino_batch;
+    const int across = (job->w + m - 1) / m, down = (job->y1 - job->y0 + m - 1) / m;
+    struct workspace w;
+    struct tiling t;
+    memset(&t, 0, sizeof t);
+    t.block = 1;
+    t.strip = US_MIN(down * (across + across / batch), US_MAX(batch, FEW_TILES + FEW_TILES / batch));
+    place(&w, job, &t, NULL);
+    return w.bytes;
 }
 
 /* ---- Inputs ---- */

@@ -180,7 +180,7 @@ static void test_counted_and_taken(void **state) {
         int64_t before, weights;
         float *got = blank(w * h);
         memset(&counter, 0, sizeof counter);
-        context = make_counted(1 + k % 3, &counter);
+        context = make_counted(k % 8 ? 1 : 3, &counter);
         models[0] = plain_model(context, channels, 2);
         models[1] = plain_model(context, channels, 2 + k % 3);
         models[2] = models[0]; /* twice the same: its weights are there once */
@@ -222,10 +222,11 @@ static void test_counted_and_taken(void **state) {
 /* ---- Arenas ---- */
 
 static void test_arenas(void **state) {
-    unetstar_context *context = make_context(2);
+    unetstar_context *alone = make_context(1), *shared = make_context(3);
     int k;
     (void)state;
-    for (k = 0; k < 40; k++) {
+    for (k = 0; k < 32; k++) {
+        unetstar_context *context = k % 8 ? alone : shared;
         const int64_t w = 1 + (int64_t)(noise((uint64_t)k + 1000) * 90),
                       h = 1 + (int64_t)(noise((uint64_t)k + 2000) * 90);
         unetstar_model *models[2];
@@ -290,7 +291,8 @@ static void test_arenas(void **state) {
         free(got);
         free(x);
     }
-    unetstar_context_destroy(context);
+    unetstar_context_destroy(alone);
+    unetstar_context_destroy(shared);
 }
 
 /* Whatever fits into max_width x max_height fits into the memory planned for it. */
@@ -320,8 +322,8 @@ static void test_smaller_images_fit(void **state) {
         o.max_height = max_h;
         session = session_with(context, &model, 1, &o);
         said.struct_size = sizeof said;
-        for (w = 1; w <= max_w; w += k % 2 ? 7 : 1)
-            for (h = 1; h <= max_h; h += k % 2 ? 5 : 1)
+        for (w = 1; w <= max_w; w += 1 + k % 2 * 8)
+            for (h = 1; h <= max_h; h += 1 + k % 2 * 16)
                 refused += unetstar_session_workspace_size(session, w, h, &said) != UNETSTAR_OK;
         if (refused)
             print_error("case %d: %lld smaller images are refused: %s\n", k, (long long)refused, unetstar_last_error());
@@ -371,7 +373,7 @@ static void test_no_allocation(void **state) {
         int64_t before;
         float *out = blank(W * (H + 1));
         memset(&counter, 0, sizeof counter);
-        context = make_counted(1 + k / 8, &counter);
+        context = make_counted(k < 14 ? 1 : 2, &counter);
         for (i = 0; i < 3; i++) {
             models[i] = plain_model(context, 1, 2 + i);
             OK(unetstar_prep_options_init(&prep, sizeof prep));

@@ -162,7 +162,7 @@ static void test_many_sessions(void **state) {
     print_message("  the first session %lld bytes, %.2f ms; each of %d more %lld bytes in %lld blocks, %.3f ms\n",
                   (long long)first, 1e3 * slow, MANY - 1, (long long)each, (long long)calls, 1e3 * fast);
     assert_true(each < 8192 && first > 100 * each);
-    assert_int_equal(peak, 0); /* nothing large, even for a moment */
+    assert_true(peak < 1024); /* nothing large, even for a moment */
     for (i = 0; i < MANY; i++)
         unetstar_session_destroy(sessions[i]);
     /* The weights stay with the model: the next session finds them. */
