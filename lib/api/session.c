@@ -238,7 +238,7 @@ int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *
 int unetstar_session_workspace_size(const unetstar_session *session, int64_t width, int64_t height,
                                     unetstar_workspace *workspace) {
     unetstar_workspace w;
-    int64_t i;
+    int64_t i, k;
     int code = us_need(session, "session");
     code = code ? code : us_need(workspace, "workspace");
     code = code ? code : check_size(height, width);
@@ -249,8 +249,11 @@ int unetstar_session_workspace_size(const unetstar_session *session, int64_t wid
     if (code)
         return code;
     w.plan = w.plan ? UNETSTAR_PLAN_STREAM : UNETSTAR_PLAN_WHOLE;
-    for (i = 0; i < session->n_models; i++)
-        w.weights += session->folded[i]->bytes;
+    for (i = 0; i < session->n_models; i++) {
+        for (k = 0; session->folded[k] != session->folded[i]; k++)
+            ;
+        w.weights += k == i ? session->folded[i]->bytes : 0; /* a model that is listed twice has its weights once */
+    }
     w.total = w.maps + w.scratch + w.weights;
     return us_options_init(workspace, workspace->struct_size, &w, sizeof w, "workspace");
 }

@@ -70,6 +70,15 @@ size_t us_conv_scratch(const struct us_conv_job *job) {
            (size_t)(bands.rows + 2) * row_bytes(bands.columns, job->in_blocks);
 }
 
+size_t us_conv_scratch_within(const struct us_conv_job *job) {
+    const int rows = job->y1 - job->y0, fit = (int)(BAND_BYTES / row_bytes(1, job->in_blocks));
+    size_t band = (size_t)(rows + 2) * row_bytes(job->w, job->in_blocks);
+    if (job->tile)
+        return us_wino_scratch_within(job);
+    band = US_MIN(band, BAND_BYTES + 4 * row_bytes(1, job->in_blocks)); /* pieces are rounded up to whole columns */
+    return job->tmp_bytes + pointer_bytes(US_MIN(rows, US_MAX(2, fit)), job->in_blocks, job->out_blocks) + band;
+}
+
 void us_fetch_row(const struct us_conv_job *job, int n, int b, int y, int x, int count, float *dst, float *tmp) {
     const int x0 = US_MAX(0, x), x1 = US_MIN(job->w, x + count);
     if (y < 0 || y >= job->h || x0 >= x1) {

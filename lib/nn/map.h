@@ -79,6 +79,8 @@ void us_plain_row(const void *source, int n, int b, int y, int x0, int x1, float
 
 /* What a worker needs; ctx, the sizes of the job, and whether there are transformed weights, decide. */
 size_t us_conv_scratch(const struct us_conv_job *job);
+/* The most that any job of one image, and of no more rows and columns, needs: a smaller map may be cut into larger pieces. */
+size_t us_conv_scratch_within(const struct us_conv_job *job);
 int us_conv_forward(const struct us_conv_job *job);
 size_t us_conv_weights_scratch(const struct us_conv_job *job);
 size_t us_conv_weights_partials(const struct us_conv_job *job);
@@ -93,6 +95,7 @@ int us_wino_transform_weights(const struct us_conv_job *job, float *transformed)
 /* Whether the job is faster with stored transformed weights: they are used more than once. */
 int us_wino_stores_weights(const struct us_conv_job *job);
 size_t us_wino_scratch(const struct us_conv_job *job);
+size_t us_wino_scratch_within(const struct us_conv_job *job);
 int us_wino_forward(const struct us_conv_job *job);
 size_t us_wino_weights_scratch(const struct us_conv_job *job);
 size_t us_wino_weights_partials(const struct us_conv_job *job);

@@ -54,11 +54,11 @@ static size_t unit_scratch(const struct us_pass *pass, int unit, int rows, int t
     us_pass_job(pass, &source, &job);
     if (u->kind == US_UNIT_UPCONV)
         return us_upconv_scratch(job.w, u->in_blocks, u->out_blocks, job.tmp_bytes);
-    size = US_MAX(us_conv_scratch(&job), US_TRAINING && training ? us_conv_weights_scratch(&job) : 0);
-    for (job.y1 = 1; rows < job.h && job.y1 <= rows; job.y1++) /* fewer rows are cut in another way */
-        size = job.y1 == 1 ? us_conv_scratch(&job) : US_MAX(size, us_conv_scratch(&job));
-    if (!training)
-        return size;
+    if (!training) { /* turns of fewer rows, and smaller images, must find enough */
+        job.y1 = US_MIN(rows, job.h);
+        return us_conv_scratch_within(&job);
+    }
+    size = US_MAX(us_conv_scratch(&job), US_TRAINING ? us_conv_weights_scratch(&job) : 0);
     job.in_blocks = u->out_blocks; /* backward-data */
     job.out_blocks = u->in_blocks;
     return US_MAX(size, us_conv_scratch(&job));

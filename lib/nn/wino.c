@@ -167,6 +167,19 @@ size_t us_wino_scratch(const struct us_conv_job *job) {
     return US_MAX(scratch_of_batch(job, job->n), few > 0 ? scratch_of_batch(job, few) : 0);
 }
 
+/* Scratch grows with the tiles of a block: at most the whole map's, FEW_TILES with rows rounded up to strips, or a batch. */
+size_t us_wino_scratch_within(const struct us_conv_job *job) {
+    const int m = job->tile, batch = job->ctx->kern.wino_batch;
+    const int across = (job->w + m - 1) / m, down = (job->y1 - job->y0 + m - 1) / m;
+    struct workspace w;
+    struct tiling t;
+    memset(&t, 0, sizeof t);
+    t.block = 1;
+    t.strip = US_MIN(down * (across + across / batch), US_MAX(batch, FEW_TILES + FEW_TILES / batch));
+    place(&w, job, &t, NULL);
+    return w.bytes;
+}
+
 /* ---- Inputs ---- */
 
 size_t us_wino_slab_bytes(int m) {

@@ -113,6 +113,12 @@ void us_run_place(struct us_run *run, struct us_arena *arena, size_t *scratch) {
 
 /* ---- The source ---- */
 
+static int canceled(const struct us_run *run) {
+    if (run->watch && us_cancelled(run->watch->cancel))
+        return us_fail(UNETSTAR_ECANCELED, "canceled");
+    return 0;
+}
+
 int us_run_read(struct us_run *run, int64_t y, int64_t n, const char **rows, int64_t *stride) {
     const struct us_rows_source *source = run->source;
     int stop;
@@ -128,13 +134,7 @@ int us_run_read(struct us_run *run, int64_t y, int64_t n, const char **rows, int
     us_fp_callback_end();
     if (stop)
         return us_fail(UNETSTAR_EUSER, "read_rows returned %d at row %lld", stop, (long long)y);
-    return 0;
-}
-
-static int canceled(const struct us_run *run) {
-    if (run->watch && us_cancelled(run->watch->cancel))
-        return us_fail(UNETSTAR_ECANCELED, "canceled");
-    return 0;
+    return canceled(run); /* the callback may have asked for it */
 }
 
 /* One pass serves all states that still need one. */
@@ -196,5 +196,5 @@ int us_run_finish_row(struct us_run *run, int64_t y, float *rows, size_t plane) 
     us_fp_callback_end();
     if (stop)
         return us_fail(UNETSTAR_EUSER, "write_rows returned %d at row %lld", stop, (long long)y);
-    return 0;
+    return canceled(run);
 }
