@@ -105,6 +105,7 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
  * accumulators, two vectors of weights and one broadcast fill 15 of 16 registers; two loads of weights serve 12 fma.
  */
 #define TILE_PX 6
+#define TILE_PX_1 6
 #define TILE_COLS 2
 #define TILE_BLOCKS 1
 
@@ -114,6 +115,8 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 #define CONV_TILES(X, ksize) \
     X(ksize, 1, 1, 2) X(ksize, 2, 1, 2) X(ksize, 3, 1, 2) X(ksize, 4, 1, 2) X(ksize, 5, 1, 2) X(ksize, 6, 1, 2) \
     X(ksize, 3, 2, 2) X(ksize, 2, 3, 2)
+#define CONV_TILES_1(X) \
+    X(1, 1, 1, 2) X(1, 2, 1, 2) X(1, 3, 1, 2) X(1, 4, 1, 2) X(1, 5, 1, 2) X(1, 6, 1, 2)
 /* clang-format on */
 
 /* PRODUCT_TILES: X(rows, columns) for every number of rows up to TILE_PX. */

@@ -110,6 +110,7 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
  * odd number). 24 accumulators and two vectors of weights leave 6 of 32 registers for broadcasts.
  */
 #define TILE_PX 12
+#define TILE_PX_1 6 /* of 1x1 convolutions, which only transposed ones are made of: less code */
 #define TILE_COLS 2
 #define TILE_BLOCKS 2
 
@@ -120,6 +121,9 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
     X(ksize, 6, 1, cols) X(ksize, 7, 1, cols) X(ksize, 8, 1, cols) X(ksize, 9, 1, cols) X(ksize, 10, 1, cols) \
     X(ksize, 11, 1, cols) X(ksize, 12, 1, cols) X(ksize, 6, 2, cols) X(ksize, 4, 3, cols) X(ksize, 3, 4, cols)
 #define CONV_TILES(X, ksize) CONV_TILES_OF(X, ksize, 2) CONV_TILES_OF(X, ksize, 1)
+#define CONV_TILES_1_OF(X, cols) \
+    X(1, 1, 1, cols) X(1, 2, 1, cols) X(1, 3, 1, cols) X(1, 4, 1, cols) X(1, 5, 1, cols) X(1, 6, 1, cols)
+#define CONV_TILES_1(X) CONV_TILES_1_OF(X, 2) CONV_TILES_1_OF(X, 1)
 /* clang-format on */
 
 /* X(rows, columns) for every number of rows up to TILE_PX. */

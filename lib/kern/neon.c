@@ -108,6 +108,7 @@ static US_INLINE float32x4x2_t v_fold(const vf a[NV]) {
  * accumulators, four vectors of weights and one broadcast fill 29 of 32 registers; four loads of weights serve 24 fma.
  */
 #define TILE_PX 6
+#define TILE_PX_1 6
 #define TILE_COLS 4
 #define TILE_BLOCKS 1
 
@@ -117,6 +118,8 @@ static US_INLINE float32x4x2_t v_fold(const vf a[NV]) {
 #define CONV_TILES(X, ksize) \
     X(ksize, 1, 1, 4) X(ksize, 2, 1, 4) X(ksize, 3, 1, 4) X(ksize, 4, 1, 4) X(ksize, 5, 1, 4) X(ksize, 6, 1, 4) \
     X(ksize, 3, 2, 4) X(ksize, 2, 3, 4)
+#define CONV_TILES_1(X) \
+    X(1, 1, 1, 4) X(1, 2, 1, 4) X(1, 3, 1, 4) X(1, 4, 1, 4) X(1, 5, 1, 4) X(1, 6, 1, 4)
 /* clang-format on */
 
 /* PRODUCT_TILES: X(rows, columns) for every number of rows up to TILE_PX. */

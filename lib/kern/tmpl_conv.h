@@ -101,7 +101,7 @@ typedef void conv_tile_fn(const struct us_conv *c, int o, int r, int x);
         conv_tile(c, o, r, x, ksize, px, rows, cols); \
     }
 CONV_TILES(X, 3)
-CONV_TILES(X, 1)
+CONV_TILES_1(X)
 #undef X
 
 static const struct conv_shape {
@@ -109,7 +109,7 @@ static const struct conv_shape {
     conv_tile_fn *fn;
 } conv_shapes[] = {
 #define X(ksize, px, rows, cols) { ksize, px, rows, cols, conv##ksize##_##px##x##rows##x##cols },
-    CONV_TILES(X, 3) CONV_TILES(X, 1)
+    CONV_TILES(X, 3) CONV_TILES_1(X)
 #undef X
 };
 /* clang-format on */
@@ -129,14 +129,14 @@ static const struct conv_shape *conv_find(int ksize, int px, int rows, int cols)
  * latency of an fma. A map narrower than half a tile takes several rows at a time where there is such a tile.
  */
 static void conv_block(const struct us_conv *c, int o, const int cols) {
-    const int tiles = (c->width + TILE_PX - 1) / TILE_PX;
+    const int most = c->ksize == 1 ? TILE_PX_1 : TILE_PX, tiles = (c->width + most - 1) / most;
     const int px = c->width / tiles, wider = c->width % tiles; /* the first `wider` tiles have px + 1 pixels */
     conv_tile_fn *const tile = conv_find(c->ksize, px, 1, cols)->fn;
     conv_tile_fn *const wide_tile = wider ? conv_find(c->ksize, px + 1, 1, cols)->fn : tile;
     const struct conv_shape *tall = 0;
     int r = 0;
 
-    if (tiles == 1)
+    if (tiles == 1 && c->ksize == 3)
         tall = conv_find(c->ksize, px, TILE_PX / px, cols);
     if (tall)
         for (; r + tall->rows <= c->rows; r += tall->rows)

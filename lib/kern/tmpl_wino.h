@@ -309,7 +309,6 @@ WINO_FUNCTIONS(6)
         wino_load_tile(fusion, relu, m, v, v_stride, load);                                                            \
     }
 #define WINO_LOAD_FUNCTIONS(name, fusion, relu)                                                                        \
-    WINO_LOAD_FUNCTION(name, fusion, relu, 2)                                                                          \
     WINO_LOAD_FUNCTION(name, fusion, relu, 4)                                                                          \
     WINO_LOAD_FUNCTION(name, fusion, relu, 6)
 
@@ -332,16 +331,14 @@ static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t 
 }
 
 static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wino_load *load) {
-    static void (*const functions[2][3][3])(float *, size_t, const struct us_wino_load *) = {
-        {{wino_main_2, wino_main_4, wino_main_6},
-         {wino_product_2, wino_product_4, wino_product_6},
-         {wino_sum_2, wino_sum_4, wino_sum_6}},
-        {{wino_main_relu_2, wino_main_relu_4, wino_main_relu_6},
-         {wino_product_relu_2, wino_product_relu_4, wino_product_relu_6},
-         {wino_sum_relu_2, wino_sum_relu_4, wino_sum_relu_6}},
+    static void (*const functions[2][3][2])(float *, size_t, const struct us_wino_load *) = {
+        {{wino_main_4, wino_main_6}, {wino_product_4, wino_product_6}, {wino_sum_4, wino_sum_6}},
+        {{wino_main_relu_4, wino_main_relu_6},
+         {wino_product_relu_4, wino_product_relu_6},
+         {wino_sum_relu_4, wino_sum_relu_6}},
     };
 
-    functions[load->relu != 0][load->fusion][m / 2 - 1](v, v_stride, load);
+    functions[load->relu != 0][load->fusion][m == 6](v, v_stride, load);
 }
 
 static void wino_output_whole(int m, float *y, size_t row_stride, const float *mm, size_t m_stride, const float *bias) {

@@ -188,6 +188,8 @@ size_t us_wino_slab_bytes(int m) {
 
 /* Pixels of a whole tile at (y, x) that the transform can take from where they are. */
 static int load_in_place(const struct us_conv_job *job, int n, int b, int y, int x, struct us_wino_load *load) {
+    if (job->tile == 2) /* has no such transform: few layers, little to gain */
+        return 0;
     if (job->row == us_input_row)
         return us_input_load(job->source, n, b, y, SIDE(job->tile), x, load);
     if (job->row != us_plain_row || !us_map_contiguous((const struct us_map *)job->source, y, SIDE(job->tile)))

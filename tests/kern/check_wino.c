@@ -82,7 +82,7 @@ static void expand_operand(const struct us_kernels *k, float *dst, int t, const 
 }
 
 static void check_input_load(void) {
-    const int m = draw_m(), t = m + 2;
+    const int m = check_random() & 1 ? 4 : 6, t = m + 2;
     const enum us_wino_fusion fusion = (enum us_wino_fusion)check_range(US_WINO_MAIN, US_WINO_SUM);
     const int fused = fusion != US_WINO_MAIN, act = check_random() & 1 ? US_ACT_RELU : US_ACT_NONE;
     const size_t vs = draw_stride(1);

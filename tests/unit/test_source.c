@@ -42,15 +42,15 @@ static int compare_row(const struct us_pass *pass, int unit, int n, int b, int y
 
 /* Compares a tile that the transform loads itself with one made of rows; adds to `loaded` where it can. */
 static int compare_tile(const struct us_pass *pass, int unit, int n, int b, int h, int w, float *tmp, int *loaded) {
-    enum { M = 2, SIDE = M + 2, XI = SIDE * SIDE };
-    const int y = 2 * draw((h - SIDE) / 2) + 1, x = 2 * draw((w - SIDE) / 2) + 1;
+    enum { M = 4, SIDE = M + 2, XI = SIDE * SIDE };
+    const int y = 2 * draw((h - SIDE) / 2) + 1, x = 2 * draw((w - SIDE) / 2) + 1, fits = y + SIDE <= h && x + SIDE <= w;
     float rows[XI * US_LANES], want[XI * US_LANES], v[XI * US_LANES];
     struct us_input_source source;
     struct us_wino_load load;
     int r;
     source.pass = pass;
     source.unit = unit;
-    if (!us_input_load(&source, n, b, y, SIDE, x, &load))
+    if (!fits || !us_input_load(&source, n, b, y, SIDE, x, &load))
         return 0;
     ++*loaded;
     for (r = 0; r < SIDE; r++)
