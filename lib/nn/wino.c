@@ -167,7 +167,7 @@ size_t us_wino_scratch(const struct us_conv_job *job) {
     return US_MAX(scratch_of_batch(job, job->n), few > 0 ? scratch_of_batch(job, few) : 0);
 }
 
-/* Scratch grows with the tiles of a block: at most the whole map's, FEW_TILES with rows rounded up to strips, or a batch. */
+/* Scratch grows with the tiles of a block: at most the map's, FEW_TILES with rows rounded up to strips, or a batch. */
 size_t us_wino_scratch_within(const struct us_conv_job *job) {
     const int m = job->tile, batch = job->ctx->kern.wino_batch;
     const int across = (job->w + m - 1) / m, down = (job->y1 - job->y0 + m - 1) / m;
