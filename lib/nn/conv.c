@@ -61,13 +61,20 @@ static size_t pointer_bytes(int rows, int in_blocks, int out_blocks) {
     return (bytes + 63) / 64 * 64;
 }
 
+/* Output rows of a band on their way into a map of bytes. */
+static size_t stored_bytes(const struct us_conv_job *job, const struct bands *bands) {
+    return (size_t)bands->rows * row_bytes(bands->columns, job->out_blocks);
+}
+
 size_t us_conv_scratch(const struct us_conv_job *job) {
     struct bands bands;
+    if (job->quant)
+        return us_quant_scratch(job);
     if (job->tile)
         return us_wino_scratch(job);
     bands = cut_bands(job);
     return job->tmp_bytes + pointer_bytes(bands.rows, job->in_blocks, job->out_blocks) +
-           (size_t)(bands.rows + 2) * row_bytes(bands.columns, job->in_blocks);
+           (size_t)(bands.rows + 2) * row_bytes(bands.columns, job->in_blocks) + (job->out.quant ? stored_bytes(job, &bands) : 0);
 }
 
 size_t us_conv_scratch_within(const struct us_conv_job *job) {
@@ -128,8 +135,9 @@ static void forward_task(void *arg, int64_t index, int worker) {
             us_fetch_row(job, n, b, y0 - 1 + r, x0 - 1, columns + 2, slab, tmp);
         }
     for (o = o0; o < o1; o++)
-        for (r = 0; r < rows; r++)
-            out[(o - o0) * rows + r] = us_map_row(&job->out, n, o, y0 + r) + (size_t)x0 * US_LANES;
+        for (r = 0; r < rows; r++, slab += row_floats)
+            out[(o - o0) * rows + r] =
+                job->out.quant ? slab : us_map_row(&job->out, n, o, y0 + r) + (size_t)x0 * US_LANES;
     c.in = in;
     c.out = out;
     c.weights = job->weights + (size_t)o0 * (size_t)job->in_blocks * 9 * US_LANES * US_LANES;
@@ -143,10 +151,15 @@ static void forward_task(void *arg, int64_t index, int worker) {
     c.in_step = c.out_step = 1;
     c.accumulate = 0;
     job->ctx->kern.conv(&c);
+    for (o = o0; job->out.quant && o < o1; o++)
+        for (r = 0; r < rows; r++)
+            us_store_row(job, n, o, y0 + r, x0, columns, out[(o - o0) * rows + r]);
 }
 
 int us_conv_forward(const struct us_conv_job *job) {
     struct forward f;
+    if (job->quant)
+        return us_quant_forward(job);
     if (job->tile)
         return us_wino_forward(job);
     f.job = job;

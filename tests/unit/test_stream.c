@@ -134,7 +134,7 @@ static void stream_into(const struct us_evaluation_shape *shape, const struct us
 static int compare(const unetstar_model_options *o, int64_t h, int64_t w, int precision) {
     const size_t outputs = (size_t)(h * w) * (size_t)(o->classes <= 2 ? 1 : o->classes);
     const size_t inputs = (size_t)(h * w) * (size_t)o->in_channels;
-    struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0};
+    struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0, NULL};
     struct us_evaluation_size size;
     struct us_folded *folded;
     unetstar_model *model;
@@ -144,7 +144,7 @@ static int compare(const unetstar_model_options *o, int64_t h, int64_t w, int pr
     size_t i;
     int differ;
     assert_int_equal(unetstar_model_create(&model, context, o), 0);
-    assert_int_equal(us_folded_create(&folded, context, model->net, &model->params, precision), 0);
+    assert_int_equal(us_folded_create(&folded, context, model->net, &model->params, precision, NULL), 0);
     for (i = 0; i < inputs; i++)
         x[i] = (float)(2 * us_rng_uniform(&rng) - 1);
     memset(whole, 0xff, outputs * sizeof *whole);
