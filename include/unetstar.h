@@ -619,7 +619,7 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_model_save_callback(const unetstar_mode
 enum { UNETSTAR_CALIBRATION_LEAST_SQUARES = 0, UNETSTAR_CALIBRATION_WHOLE = 1 };
 typedef struct unetstar_calibration_options {
     size_t struct_size;
-    float max_error; /* 0.1: layers whose error is a larger part of their rms, on the images, stay in float */
+    float max_error; /* 0.045: layers whose error is a larger part of their rms, on the images, stay in float */
     int32_t ranges;  /* UNETSTAR_CALIBRATION_LEAST_SQUARES */
 } unetstar_calibration_options;
 UNETSTAR_API int unetstar_calibration_options_init(unetstar_calibration_options *options, size_t size);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const unetstar_calibration_options calibration_defaults = {sizeof(unetstar_calibration_options), 0.1f,
+static const unetstar_calibration_options calibration_defaults = {sizeof(unetstar_calibration_options), 0.045f,
                                                                   UNETSTAR_CALIBRATION_LEAST_SQUARES};
 typedef char check_calibration[sizeof(unetstar_calibration_options) ==
                                        offsetof(unetstar_calibration_options, ranges) + sizeof(int32_t)

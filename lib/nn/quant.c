@@ -1,11 +1,11 @@
 /*
  * quant.c - 8-bit evaluation: which tensors are in bytes, and the weights of an 8-bit convolution.
  *
- * A convolution in 8 bits takes bytes minus their zero point, a in [-255, 255], through Winograd's F(4x4, 3x3) in integers:
- * V = B^T a B is exact, |V| <= 25500. U = G w G^T is computed in double and rounded to int16 with a step for every tap and
- * output channel, as small as two bounds allow: |U| <= 32767, and the sum over the input channels of |U| * 25500 below 2^31, so
- * that no sum of products can leave int32, whatever the input and in whatever order. The second one decides from a few dozen
- * channels on; with 256 channels a weight still has about 9 bits besides its sign.
+ * A convolution in 8 bits takes bytes minus their zero point, a in [-zero, 255 - zero], through Winograd's F(4x4, 3x3) in
+ * integers: V = B^T a B is exact. U = G w G^T is computed in double and rounded to int16 with a step for every tap and output
+ * channel, as small as two bounds allow: |U| <= 32767, and the sum over the input channels of |U| times the largest |V| that
+ * the tap can have below 2^31, so that no sum of products can leave int32, whatever the input and in whatever order. The largest
+ * |V| is 255 times between 18 (taps of the points 2 and -2) and 68; it decides from a few dozen channels on.
  */
 #include "nn/map.h"
 
@@ -15,7 +15,7 @@
 #define TAP (US_LANES * US_LANES)
 #define TILE 4
 #define TAPS 36
-#define MOST_SUM 84214.0 /* of |U| over the input channels: (2^31 - 1) / 25500, and a bit less */
+#define MOST_SUM 2147480000.0 /* 2^31, and a bit less */
 #define MOST_U 32767.0
 
 /* ---- What can be in bytes ---- */
@@ -130,8 +130,17 @@ struct pack {
     float *packed;
 };
 
+/* The largest |V| of a tap: both signs of input meet the positive and the negative factors of B^T. */
+static double most_v(int tap, int zero) {
+    static const int positive[6] = {5, 2, 5, 3, 3, 5}, negative[6] = {5, 8, 5, 3, 3, 5};
+    const int i = tap / 6, j = tap % 6;
+    const int p = positive[i] * positive[j] + negative[i] * negative[j];
+    const int n = positive[i] * negative[j] + negative[i] * positive[j];
+    return US_MAX(p * (255 - zero) + n * zero, n * (255 - zero) + p * zero);
+}
+
 /* The number of steps in 1 for every tap of one output channel. */
-static void choose_steps(double steps[TAPS], const struct us_conv_job *job, const float *w) {
+static void choose_steps(double steps[TAPS], const struct us_conv_job *job, const struct us_quant *input, const float *w) {
     double most[TAPS] = {0}, sum[TAPS] = {0}, u[TAPS];
     const int channels = job->in_blocks * US_LANES;
     int c, i;
@@ -144,7 +153,7 @@ static void choose_steps(double steps[TAPS], const struct us_conv_job *job, cons
     }
     for (i = 0; i < TAPS; i++) {
         /* Rounding adds half a step a channel at most. */
-        const double bound = (MOST_SUM - 0.5 * channels) / sum[i], range = MOST_U / most[i];
+        const double bound = (MOST_SUM / most_v(i, input->zero) - 0.5 * channels) / sum[i], range = MOST_U / most[i];
         steps[i] = most[i] > 0x1p-120 ? US_MIN(bound, range) : 0;
     }
 }
@@ -159,7 +168,7 @@ static void pack_channel(const struct pack *p, int o, int lane) {
     float *scale = p->packed + (size_t)o * TAPS * US_LANES + lane;
     double steps[TAPS], u[TAPS];
     int c, i;
-    choose_steps(steps, job, w);
+    choose_steps(steps, job, p->input, w);
     for (i = 0; i < TAPS; i++)
         scale[i * US_LANES] = steps[i] > 0 ? (float)((double)p->input->scale / steps[i]) : 0;
     for (c = 0; c < job->in_blocks * US_LANES; c++) {
