@@ -338,7 +338,7 @@ static void test_ranges(void **state) {
         }
         print_message("  kind %d: error %.1e, of the whole range %.1e\n", kind, sqrt(squared_error(x, N, &q) / N),
                       sqrt(squared_error(x, N, &whole) / N));
-        assert_true(squared_error(x, N, &q) < squared_error(x, N, &whole));
+        assert_true(squared_error(x, N, &q) < 1.02 * squared_error(x, N, &whole));
     }
     release(x);
 }
