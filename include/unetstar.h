@@ -532,9 +532,9 @@ enum { UNETSTAR_FUSION_SUM = 0, UNETSTAR_FUSION_STAR = 1, UNETSTAR_FUSION_CONCAT
 enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP = 2, UNETSTAR_NORM_NONE = 3 };
 /* FAST uses Winograd's F(6x6, 3x3), F(4x4, 3x3) and F(2x2, 3x3) (Lavin, Gray 2016) for 3x3 convolutions, which round more (up
  * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more
- * exact of its own setting and the model's. INT8 is for sessions of calibrated models (unetstar_model_calibrate): 3x3 convolutions
- * but the first one take 8-bit inputs and compute in integers, exactly, with 16-bit weights; most maps are held in bytes, a
- * quarter of the memory. */
+ * exact of its own setting and the model's. INT8 is for sessions of calibrated models (unetstar_model_calibrate): all 3x3
+ * convolutions but the first take 8-bit inputs and compute in integers, exactly, with 16-bit weights; most maps are held in
+ * bytes, a quarter of the memory. Where that is less memory, not less time, docs/performance.md says. */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
 /* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is two 3x3
@@ -627,8 +627,8 @@ UNETSTAR_API int unetstar_calibration_options_init(unetstar_calibration_options 
 /* Prepares a model for sessions of precision INT8: runs it in float on n images like those it will see (a few are enough),
  * takes the ranges of what enters and leaves every convolution, and measures what 8 bits do to each. Scales and errors are
  * kept with the model and in its file (docs/file-format.md); whatever changes a weight drops them. The images take the model's
- * own preprocessing; each is held whole, so crops of a large one are better than all of it. The same images in another order,
- * on any machine and threads, give the same scales. cancel may be NULL. Errors: EINVAL (n not 1 .. 1024, an option, a model of
+ * own preprocessing and are each run whole, which takes 250 bytes a pixel and more: give crops of a large one. The scales
+ * are the same bits on every machine and any number of threads. cancel may be NULL. Errors: EINVAL (n not 1 .. 1024, an option, a model of
  * precision EXACT), ESHAPE (a model that takes no images), ECANCELED, ENOMEM; nothing has changed then. Thread C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const *images,
                                                          int64_t n, const unetstar_calibration_options *options,
@@ -793,8 +793,8 @@ UNETSTAR_API int unetstar_session_options_init(unetstar_session_options *options
 
 /* Creates a session. It sees the weights as they are now; packed for its precision, they are shared by all sessions of the model,
  * so that another session costs little. Errors: EINVAL, ESHAPE (models differ in input or classes), ENOTSUPPORTED (STREAM or
- * single_pass where they are not possible, with the reason), ESTATE (INT8 and a model without calibration), ELIMIT (max_width x max_height needs more than the budget or
- * the arena; the text says how much), ENOMEM. Thread A. Since 0.1. */
+ * single_pass where they are not possible, with the reason), ESTATE (INT8 and a model without calibration), ELIMIT (max_width x
+ * max_height needs more than the budget or the arena; the text says how much), ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_create(unetstar_session **out, unetstar_context *context,
                                                         const unetstar_model *const *models, int64_t n_models,
                                                         const unetstar_session_options *options);

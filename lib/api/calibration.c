@@ -6,10 +6,8 @@
 
 static const unetstar_calibration_options calibration_defaults = {sizeof(unetstar_calibration_options), 0.045f,
                                                                   UNETSTAR_CALIBRATION_LEAST_SQUARES};
-typedef char check_calibration[sizeof(unetstar_calibration_options) ==
-                                       offsetof(unetstar_calibration_options, ranges) + sizeof(int32_t)
-                                   ? 1
-                                   : -1];
+typedef char check_calibration
+    [sizeof(unetstar_calibration_options) == offsetof(unetstar_calibration_options, ranges) + sizeof(int32_t) ? 1 : -1];
 
 int unetstar_calibration_options_init(unetstar_calibration_options *options, size_t size) {
     return us_options_init(options, size, &calibration_defaults, sizeof calibration_defaults, "calibration options");
@@ -81,7 +79,8 @@ int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const 
     if (model->net->options.precision == UNETSTAR_PRECISION_EXACT)
         return us_fail(UNETSTAR_EINVAL, "the model's precision is exact: its sessions never compute in 8 bits");
     if (us_prep_channels(&model->prep) != model->net->options.in_channels)
-        return us_fail(UNETSTAR_ESHAPE, "a model of %d input channels takes no images", model->net->options.in_channels);
+        return us_fail(UNETSTAR_ESHAPE, "a model of %d input channels takes no images",
+                       model->net->options.in_channels);
     code = us_context_check(model->ctx);
     if (code)
         return code;

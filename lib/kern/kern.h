@@ -153,10 +153,11 @@ struct us_optim_consts {
 };
 
 /*
- * 8-bit inference. A byte q stands for the value (q - zero) * scale, 0 <= zero <= 255. What enters a convolution is the int16
- * q - zero, so that zero is 0 and lies in [-255, 255]; it goes through Winograd's F(4x4, 3x3) with the integer points 0, +-1, +-2,
- * infinity, exactly: |V| <= 100 * 255, and the products of V with int16 weights are added up in int32. The caller has scaled the
- * weights so that no sum of products, whole or in part, can leave int32. Integer additions are exact in any order.
+ * 8-bit inference. A byte q stands for the value (q - zero) * scale, 0 <= zero <= 255. What enters a convolution is the
+ * int16 q - zero, so that the value 0 is 0; it goes through Winograd's F(4x4, 3x3) with the integer points 0, +-1, +-2,
+ * infinity, exactly: |V| <= 100 * 255, and the products of V with int16 weights are added up in int32. The caller has
+ * scaled the weights so that no sum of products, whole or in part, can leave int32. Integer additions are exact in any
+ * order.
  */
 struct us_quant {
     float scale, inverse; /* > 0, finite; inverse is 1 / scale, rounded once */

@@ -1,6 +1,6 @@
 /*
- * pixel16.h - a pixel of 16 int16 or 16 bytes as vectors; private to lib/kern. AVX2 and AVX-512 share the 256-bit ones, which
- * hold a whole pixel of int16.
+ * pixel16.h - a pixel of 16 int16 or 16 bytes as vectors; private to lib/kern. AVX2 and AVX-512 share the 256-bit ones,
+ * which hold a whole pixel of int16.
  */
 #ifndef US_KERN_PIXEL16_H
 #define US_KERN_PIXEL16_H

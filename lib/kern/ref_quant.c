@@ -1,9 +1,10 @@
 /*
- * ref_quant.c - the kernels of 8-bit inference in their plain form; like ref.c the authority on every bit, and like it compiled
- * twice.
+ * ref_quant.c - the kernels of 8-bit inference in their plain form; like ref.c the authority on every bit, and like it
+ * compiled twice.
  *
- * Winograd's F(4x4, 3x3) with the points 0, 1, -1, 2, -2, infinity (ref_wino.c has the construction): B^T and A^T hold integers
- * only, and the sixths and twenty-fourths are all in G, which meets the weights before they are rounded to int16.
+ * Winograd's F(4x4, 3x3) with the points 0, 1, -1, 2, -2, infinity (ref_wino.c has the construction): B^T and A^T hold
+ * integers only, and the sixths and twenty-fourths are all in G, which meets the weights before they are rounded to
+ * int16.
  *
  *   B^T =  4  0 -5  0  1  0      G =  1/4    0     0       A^T = 1  1  1  1  1  0
  *          0 -4 -4  1  1  0          -1/6  -1/6  -1/6            0  1 -1  2 -2  0
@@ -12,7 +13,8 @@
  *          0  2 -1 -2  1  0          1/24 -1/12   1/6
  *          0  4  0 -5  0  1            0     0     1
  *
- * A row of B^T has absolute values that add up to 10 at most, so a transformed value is at most 100 times the largest input.
+ * A row of B^T has absolute values that add up to 10 at most, so a transformed value is at most 100 times the largest
+ * input.
  */
 #include "kern/levels.h"
 #include "kern/scalar.h"
@@ -138,7 +140,8 @@ static void pool_bytes(uint8_t *dst, const uint8_t *top, const uint8_t *bottom, 
         for (int l = 0; l < LANES; l++) {
             const size_t at = 2 * x * LANES + (size_t)l;
 
-            dst[x * LANES + (size_t)l] = larger(larger(top[at], top[at + LANES]), larger(bottom[at], bottom[at + LANES]));
+            dst[x * LANES + (size_t)l] =
+                larger(larger(top[at], top[at + LANES]), larger(bottom[at], bottom[at + LANES]));
         }
 }
 

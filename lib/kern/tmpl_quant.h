@@ -1,9 +1,9 @@
 /*
- * tmpl_quant.h - the kernels of 8-bit inference over the vectors of the including file (int32 and float) and of pixel16.h
- * (int16 and bytes). ref_quant.c has the matrices.
+ * tmpl_quant.h - the kernels of 8-bit inference over the vectors of the including file (int32 and float) and of
+ * pixel16.h (int16 and bytes). ref_quant.c has the matrices.
  *
- * From the including file: vint, VW int32; vw, a vector's share of the weights of a pair of input channels; vp, a pair of inputs
- * in every lane. NV vectors of weights belong together, because NEON takes them apart in twos.
+ * From the including file: vint, VW int32; vw, a vector's share of the weights of a pair of input channels; vp, a pair
+ * of inputs in every lane. NV vectors of weights belong together, because NEON takes them apart in twos.
  */
 #include "kern/pixel16.h"
 

@@ -2,9 +2,10 @@
  * calibrate.c - finds the scales of 8-bit evaluation from images.
  *
  * The images are shown twice to the float evaluation. The first time every unit's value, and every fusion that enters a
- * convolution, is counted into a histogram; from these come the scales. The second time every convolution that can be in 8 bits
- * is computed in them too, from the float input, and its value is compared with the float one. What is too coarse stays in
- * float. Counts are integers and errors are summed row by row in order: the result does not depend on the threads.
+ * convolution, is counted into a histogram; from these come the scales. The second time every convolution that can be
+ * in 8 bits is computed in them too, from the float input, and its value is compared with the float one. What is too
+ * coarse stays in float. Counts are integers and errors are summed row by row in order: the result does not depend on
+ * the threads.
  */
 #include "nn/map.h"
 #include "nn/ranges.h"
@@ -156,7 +157,8 @@ static int take_error(struct look *l, float *map) {
         for (i = 0; i < c->net->n_units; i++)
             l->quant.z[i].quant = NULL; /* the inputs are the float evaluation's */
         l->quant.z[l->unit].data = map;
-        code = us_unit_forward(&l->quant, l->unit, 0, z->h, NULL, c->packed->transformed[l->unit], c->packed->bias[l->unit]);
+        code = us_unit_forward(&l->quant, l->unit, 0, z->h, NULL, c->packed->transformed[l->unit],
+                               c->packed->bias[l->unit]);
     }
     code = code ? code : us_parallel(c->ctx, NULL, compare_task, l, rows);
     for (i = 0; i < rows && !code; i++) {
@@ -175,8 +177,8 @@ struct room {
     size_t each;
 };
 
-static void place(const us_calibrator *c, const struct us_evaluation_shape *shape, const struct us_evaluation_size *size,
-                  struct us_arena *arena, struct room *room) {
+static void place(const us_calibrator *c, const struct us_evaluation_shape *shape,
+                  const struct us_evaluation_size *size, struct us_arena *arena, struct room *room) {
     const size_t pixels = (size_t)(shape->height * shape->width);
     size_t map = 0, rows = 0;
     struct us_pass pass;
@@ -216,7 +218,8 @@ static int run(us_calibrator *c, const struct us_evaluation_shape *shape, const 
     us_evaluation_output(e, room->probability, (size_t)(shape->height * shape->width), (int)shape->height);
     us_evaluation_image(e, x);
     do {
-        code = us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "the calibration was cancelled") : us_evaluation_next(e, &step);
+        code = us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "the calibration was cancelled")
+                                    : us_evaluation_next(e, &step);
         l.unit = step.stage;
         if (!code && !step.starved && step.stage < c->net->n_units)
             code = c->packed ? take_error(&l, room->map) : take_ranges(&l);
@@ -261,9 +264,9 @@ int us_calibrator_choose(us_calibrator *c) {
         if (!us_quant_takes_unit(c->net, u))
             continue;
         /* What is stored in bytes and enters as it is has one scale, or it would be rounded twice. */
-        c->scales.input[u] =
-            in->kind == US_IN_FUSE ? us_range_choose(c->inputs + (size_t)u * US_RANGE_BINS, c->options.clip, scratch)
-                                   : c->scales.value[in->main];
+        c->scales.input[u] = in->kind == US_IN_FUSE
+                                 ? us_range_choose(c->inputs + (size_t)u * US_RANGE_BINS, c->options.clip, scratch)
+                                 : c->scales.value[in->main];
     }
     us_free(c->ctx, scratch);
     for (u = 0; u < c->net->n_units; u++)
@@ -277,7 +280,9 @@ void us_calibrator_result(const us_calibrator *c, struct us_calibration *result)
     *result = c->scales;
     for (u = 0; u < c->net->n_units; u++) {
         const int measured = c->scales.input[u].scale > 0 || c->scales.value[u].scale > 0;
-        const double error = c->signal[u] > 0 ? sqrt(c->error[u] / c->signal[u]) : c->error[u] > 0 ? HUGE_VAL : c->error[u];
+        const double error = c->signal[u] > 0  ? sqrt(c->error[u] / c->signal[u])
+                             : c->error[u] > 0 ? HUGE_VAL
+                                               : c->error[u];
         result->error[u] = measured ? (float)error : -1;
         if (!measured || error <= (double)c->options.max_error)
             continue;

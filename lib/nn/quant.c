@@ -1,11 +1,12 @@
 /*
  * quant.c - 8-bit evaluation: which tensors are in bytes, and the weights of an 8-bit convolution.
  *
- * A convolution in 8 bits takes bytes minus their zero point, a in [-zero, 255 - zero], through Winograd's F(4x4, 3x3) in
- * integers: V = B^T a B is exact. U = G w G^T is computed in double and rounded to int16 with a step for every tap and output
- * channel, as small as two bounds allow: |U| <= 32767, and the sum over the input channels of |U| times the largest |V| that
- * the tap can have below 2^31, so that no sum of products can leave int32, whatever the input and in whatever order. The largest
- * |V| is 255 times between 18 (taps of the points 2 and -2) and 68; it decides from a few dozen channels on.
+ * A convolution in 8 bits takes bytes minus their zero point, a in [-zero, 255 - zero], through Winograd's F(4x4, 3x3)
+ * in integers: V = B^T a B is exact. U = G w G^T is computed in double and rounded to int16 with a step for every tap
+ * and output channel, as small as two bounds allow: |U| <= 32767, and the sum over the input channels of |U| times the
+ * largest |V| that the tap can have below 2^31, so that no sum of products can leave int32, whatever the input and in
+ * whatever order. The largest |V| is 255 times between 18 (taps of the points 2 and -2) and 68; it decides from a few
+ * dozen channels on.
  */
 #include "nn/map.h"
 
@@ -37,7 +38,8 @@ static int check_scale(const struct us_quant *q, int allowed, const struct us_un
         return 0;
     if (!allowed || !(q->scale >= 0x1p-100f && q->scale <= 0x1p+100f) || q->inverse != 1.0f / q->scale || q->zero < 0 ||
         q->zero > 255)
-        return us_fail(UNETSTAR_EFORMAT, "the 8-bit calibration of %s.%d is not one of this network", u->name, u->index);
+        return us_fail(UNETSTAR_EFORMAT, "the 8-bit calibration of %s.%d is not one of this network", u->name,
+                       u->index);
     return 0;
 }
 
@@ -70,7 +72,8 @@ void us_store_row(const struct us_conv_job *job, int n, int o, int y, int x, int
     kern->quant_bytes(us_map_byte_row(&job->out, n, o, y) + (size_t)x * US_LANES, row, (size_t)count, job->out.quant);
 }
 
-/* ---- Weights: [output block][tap][16] scales, then [group of outputs][tap][output of the group][input block][pair][16][2] ---- */
+/* ---- Weights: [output block][tap][16] scales, then [group of outputs][tap][output of the group][input
+ * block][pair][16][2] ---- */
 
 static size_t scale_floats(int out_blocks) {
     return (size_t)out_blocks * TAPS * US_LANES;
@@ -140,7 +143,8 @@ static double most_v(int tap, int zero) {
 }
 
 /* The number of steps in 1 for every tap of one output channel. */
-static void choose_steps(double steps[TAPS], const struct us_conv_job *job, const struct us_quant *input, const float *w) {
+static void choose_steps(double steps[TAPS], const struct us_conv_job *job, const struct us_quant *input,
+                         const float *w) {
     double most[TAPS] = {0}, sum[TAPS] = {0}, u[TAPS];
     const int channels = job->in_blocks * US_LANES;
     int c, i;

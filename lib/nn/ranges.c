@@ -5,8 +5,8 @@
 #include <string.h>
 
 #define BINS US_RANGE_BINS
-#define SHIFT 18             /* bits of a float below its bin's number */
-#define CANDIDATES 72        /* ends of a range on each side of zero */
+#define SHIFT 18                    /* bits of a float below its bin's number */
+#define CANDIDATES 72               /* ends of a range on each side of zero */
 #define FACTOR 0.917004043204671232 /* 2^(-1/8), from one to the next: 2^-9 of the largest value is the last */
 
 void us_range_count(uint64_t *bins, const float *x, size_t n) {
@@ -69,13 +69,13 @@ static double distance(const struct sums *s, int a, int b, double x) {
     return s->second[b] - s->second[a] - 2 * x * (s->first[b] - s->first[a]) + x * x * (s->count[b] - s->count[a]);
 }
 
-/* What is outside is moved to an end. Inside, an error is spread evenly over a step, but zero is exact, and what is nearer to
- * it than the usual error becomes zero at worst. */
+/* What is outside is moved to an end. Inside, an error is spread evenly over a step, but zero is exact, and what is
+ * nearer to it than the usual error becomes zero at worst. */
 static double squared_error(const struct sums *s, double lo, double hi) {
     const double step = (hi - lo) / 255.0, usual = step * step / 12.0, near = step * 0.28867513459481288;
     const int a = below(s, lo), b = below(s, hi), c = US_MAX(a, below(s, -near)), d = US_MIN(b, below(s, near));
-    return distance(s, 0, a, lo) + distance(s, b, s->n, hi) + usual * (s->count[c] - s->count[a] + s->count[b] - s->count[d]) +
-           distance(s, c, US_MAX(c, d), 0);
+    return distance(s, 0, a, lo) + distance(s, b, s->n, hi) +
+           usual * (s->count[c] - s->count[a] + s->count[b] - s->count[d]) + distance(s, c, US_MAX(c, d), 0);
 }
 
 struct us_quant us_quant_of(double scale, int zero) {

@@ -1,7 +1,7 @@
 /*
- * wino_quant.c - 3x3 convolution in 8 bits by Winograd's F(4x4, 3x3) in integers, in the manner of wino.c: a task takes a strip
- * of a row of tiles, transforms its inputs into V, multiplies tap by tap into M, and transforms back. What leaves it is float;
- * where the map holds bytes, the activation is applied and the value quantised on the way.
+ * wino_quant.c - 3x3 convolution in 8 bits by Winograd's F(4x4, 3x3) in integers, in the manner of wino.c: a task takes
+ * a strip of a row of tiles, transforms its inputs into V, multiplies tap by tap into M, and transforms back. What
+ * leaves it is float; where the map holds bytes, the activation is applied and the value quantised on the way.
  *
  * Everything up to M is exact, so nothing of how the work is cut can show in a bit.
  */

@@ -1,6 +1,6 @@
 /*
- * test_calibration.c - 8-bit sessions: what they need, that they are near the float ones and everywhere the same, and what
- * becomes of a calibration: kept in files, dropped with the weights it was for.
+ * test_calibration.c - 8-bit sessions: what they need, that they are near the float ones and everywhere the same, and
+ * what becomes of a calibration: kept in files, dropped with the weights it was for.
  */
 #include "common.h"
 
@@ -172,7 +172,8 @@ static void test_near_the_float_result_and_the_same_everywhere(void **state) {
             sum += fabs((double)want[k] - exact[k]);
         }
         worst = fmax(worst, most);
-        /* Not the float result, and near it: instance norm after a star makes single pixels of an untrained network jump. */
+        /* Not the float result, and near it: instance norm after a star makes single pixels of an untrained network
+         * jump. */
         assert_true(most > 0 && sum / (W * H) < 0.01);
     }
     print_message("  largest difference of a probability from the float one: %.3f; %d streamed runs\n", worst, plans);
@@ -188,7 +189,8 @@ static void test_maps_take_a_quarter(void **state) {
     OK(unetstar_model_calibrate(model, list, 1, NULL, NULL));
     for (k = 0; k < 2; k++) {
         w[k].struct_size = sizeof w[k];
-        OK(open_session(&s, context, model, k ? UNETSTAR_PRECISION_INT8 : UNETSTAR_PRECISION_FAST, UNETSTAR_PLAN_WHOLE));
+        OK(open_session(&s, context, model, k ? UNETSTAR_PRECISION_INT8 : UNETSTAR_PRECISION_FAST,
+                        UNETSTAR_PLAN_WHOLE));
         OK(unetstar_session_workspace_size(s, 700, 605, &w[k]));
         unetstar_session_destroy(s);
     }

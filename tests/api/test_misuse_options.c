@@ -481,12 +481,19 @@ static void test_ranges(void **state) {
 static void test_not_supported(void **state) {
     unetstar_model_options m = tiny.model;
     unetstar_session_options s;
+    const unetstar_model *list[1];
+    unetstar_session *session;
+    unetstar_model *fresh;
     (void)state;
     OK(unetstar_session_options_init(&s, sizeof s));
     m.precision = UNETSTAR_PRECISION_INT8;
     FAILS(UNETSTAR_ENOTSUPPORTED, with_model(&m));
-    s.precision = UNETSTAR_PRECISION_INT8;
-    FAILS(UNETSTAR_ESTATE, with_session(&s)); /* the model has no calibration */
+    s.precision = UNETSTAR_PRECISION_INT8; /* is, but not for a model without calibration, and `model` has got one */
+    m.precision = UNETSTAR_PRECISION_FAST;
+    OK(unetstar_model_create(&fresh, context, &m));
+    list[0] = fresh;
+    FAILS(UNETSTAR_ESTATE, unetstar_session_create(&session, context, list, 1, &s));
+    unetstar_model_destroy(fresh);
 }
 
 /* ---- Contradictions ---- */

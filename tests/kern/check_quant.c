@@ -1,6 +1,6 @@
 /*
- * check_quant.c - the kernels of 8-bit inference: bits, places written, exactness at the limits of int16 and int32, and that
- * together they are a convolution.
+ * check_quant.c - the kernels of 8-bit inference: bits, places written, exactness at the limits of int16 and int32, and
+ * that together they are a convolution.
  */
 #include "check.h"
 
@@ -106,8 +106,8 @@ static void check_multiply(void) {
     const size_t n = m_xi * (size_t)(taps - 1) + span(out, m_out, tiles);
 
     CHECK_LEVELS(k) {
-        struct us_quant_multiply p = {v,    u,    check_out_bytes(n * sizeof *p.m),
-                                      v_xi, v_in, u_xi, u_out, m_xi, m_out, taps, tiles, in, out};
+        struct us_quant_multiply p = {
+            v, u, check_out_bytes(n * sizeof *p.m), v_xi, v_in, u_xi, u_out, m_xi, m_out, taps, tiles, in, out};
 
         k->quant_multiply(&p);
         check_gaps(p.m, taps * out, m_out * sizeof *p.m, (size_t)tiles * LANES * sizeof *p.m, n * sizeof *p.m,
@@ -165,12 +165,9 @@ static void check_bytes_rows(void) {
 }
 
 const struct check_function check_quant_functions[] = {
-    {"quant_multiply", check_multiply, 1200},
-    {"quant_input", check_input_transform, 840},
-    {"quant_output", check_output_transform, 1680},
-    {"quant_rows", check_quant_rows, 1680},
-    {"bytes_rows", check_bytes_rows, 840},
-    {NULL, NULL, 0},
+    {"quant_multiply", check_multiply, 1200},       {"quant_input", check_input_transform, 840},
+    {"quant_output", check_output_transform, 1680}, {"quant_rows", check_quant_rows, 1680},
+    {"bytes_rows", check_bytes_rows, 840},          {NULL, NULL, 0},
 };
 
 /* ---- what the numbers must be, of every level ---- */
@@ -180,10 +177,11 @@ static long wrong_roundings(const struct us_kernels *k) {
         float x;
         int zero, want;
     } cases[] = {
-        {0.5f, 0, 0},      {1.5f, 0, 2},     {2.5f, 0, 2},      {254.5f, 0, 254},  {255.5f, 0, 255}, {1e30f, 0, 255},
-        {-0.5f, 9, 0},     {-1.5f, 9, -2},   {-2.5f, 9, -2},    {-9.5f, 9, -9},    {-1e30f, 9, -9},  {246.49f, 9, 246},
-        {246.5f, 9, 246},  {-3.0f, 0, 0},    {3.0f, 255, 0},    {-0.0f, 77, 0},    {0x1p-140f, 3, 0}, {-254.5f, 255, -254},
-        {NAN, 5, 0},       {INFINITY, 5, 250}, {-INFINITY, 5, -5},
+        {0.5f, 0, 0},       {1.5f, 0, 2},      {2.5f, 0, 2},         {254.5f, 0, 254}, {255.5f, 0, 255},
+        {1e30f, 0, 255},    {-0.5f, 9, 0},     {-1.5f, 9, -2},       {-2.5f, 9, -2},   {-9.5f, 9, -9},
+        {-1e30f, 9, -9},    {246.49f, 9, 246}, {246.5f, 9, 246},     {-3.0f, 0, 0},    {3.0f, 255, 0},
+        {-0.0f, 77, 0},     {0x1p-140f, 3, 0}, {-254.5f, 255, -254}, {NAN, 5, 0},      {INFINITY, 5, 250},
+        {-INFINITY, 5, -5},
     };
     long wrong = 0;
 
@@ -201,8 +199,8 @@ static long wrong_roundings(const struct us_kernels *k) {
     return wrong;
 }
 
-/* A byte's value, quantised again, is the byte: whoever reads bytes with the scale they were stored with may take them as
- * they are. And the maximum of values is the value of the larger byte. */
+/* A byte's value, quantised again, is the byte: whoever reads bytes with the scale they were stored with may take them
+ * as they are. And the maximum of values is the value of the larger byte. */
 static long wrong_round_trips(const struct us_kernels *k) {
     long wrong = 0;
 
@@ -338,9 +336,9 @@ static struct {
 static void run_kernel(void *user) {
     const struct us_kernels *k = bench.k;
     const size_t v_xi = (size_t)(BLOCKS * TILES + 1) * LANES;
-    struct us_quant_multiply p = {
-        bench.v, bench.u, bench.m, v_xi, TILES * LANES, BLOCKS * BLOCKS * TAP, BLOCKS * TAP, v_xi, TILES * LANES,
-        XI,      TILES,   BLOCKS,  BLOCKS};
+    struct us_quant_multiply p = {bench.v,      bench.u, bench.m,       v_xi, TILES * LANES, BLOCKS * BLOCKS * TAP,
+                                  BLOCKS * TAP, v_xi,    TILES * LANES, XI,   TILES,         BLOCKS,
+                                  BLOCKS};
     const struct us_quant q = {0.01f, 100.0f, 128};
 
     (void)user;

@@ -1,6 +1,6 @@
 /*
- * test_quant.c - 8-bit evaluation: packed weights keep their bounds, the convolution is the one they describe whatever the way
- * it is cut, ranges are where the errors are least.
+ * test_quant.c - 8-bit evaluation: packed weights keep their bounds, the convolution is the one they describe whatever
+ * the way it is cut, ranges are where the errors are least.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,7 +70,8 @@ static void job_begin(struct us_conv_job *job, us_context *ctx, int in, int out,
 
 static int16_t packed_u(const us_context *ctx, const float *packed, int in, int out, int xi, int o, int co, int c) {
     const int group = ctx->kern.quant_group;
-    const int16_t *u = us_quant_values(packed, out) + ((size_t)(o / group) * XI + (size_t)xi) * us_quant_u_stride(ctx, in);
+    const int16_t *u =
+        us_quant_values(packed, out) + ((size_t)(o / group) * XI + (size_t)xi) * us_quant_u_stride(ctx, in);
     return u[((size_t)(o % group) * (size_t)in + (size_t)(c / LANES)) * TAP + (size_t)(c % LANES / 2 * 2 * LANES) +
              (size_t)(co * 2 + c % 2)];
 }
@@ -195,8 +196,11 @@ static double error_of(const struct us_map *y, const struct image *image, const 
                     for (c = 0; c < in * LANES; c++)
                         for (t = 0; t < 9; t++) {
                             const int yy = row + t / 3 - 1, xx = x + t % 3 - 1;
-                            const size_t at = (((size_t)(c / LANES) * (size_t)image->h + (size_t)yy) * (size_t)image->w +
-                                               (size_t)xx) * LANES + (size_t)(c % LANES);
+                            const size_t at =
+                                (((size_t)(c / LANES) * (size_t)image->h + (size_t)yy) * (size_t)image->w +
+                                 (size_t)xx) *
+                                    LANES +
+                                (size_t)(c % LANES);
                             if (yy >= 0 && yy < image->h && xx >= 0 && xx < image->w)
                                 want += 0.0625 * image->a[at] *
                                         (double)w[((size_t)(o * in + c / LANES) * 9 + (size_t)t) * TAP +
@@ -345,7 +349,8 @@ static void test_ranges(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_packed_weights_keep_their_bounds),
-                                       cmocka_unit_test(test_the_convolution_in_every_way), cmocka_unit_test(test_ranges)};
+                                       cmocka_unit_test(test_the_convolution_in_every_way),
+                                       cmocka_unit_test(test_ranges)};
     unetstar_context_options o;
     int i, failed;
     rng = us_rng_stream(2024, US_RNG_TEST, 8, 0);
