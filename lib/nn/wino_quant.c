@@ -65,9 +65,11 @@ static void place(struct workspace *w, const struct us_conv_job *job, const stru
     w->bytes = arena.used;
 }
 
+/* For the longest strip there may be: fewer rows and smaller maps find enough, too. */
 size_t us_quant_scratch(const struct us_conv_job *job) {
-    const struct tiling t = cut_tiles(job);
+    struct tiling t = cut_tiles(job);
     struct workspace w;
+    t.strip = US_MIN(t.across, job->ctx->kern.quant_batch);
     place(&w, job, &t, NULL);
     return w.bytes;
 }
