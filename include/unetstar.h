@@ -532,7 +532,9 @@ enum { UNETSTAR_FUSION_SUM = 0, UNETSTAR_FUSION_STAR = 1, UNETSTAR_FUSION_CONCAT
 enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP = 2, UNETSTAR_NORM_NONE = 3 };
 /* FAST uses Winograd's F(6x6, 3x3), F(4x4, 3x3) and F(2x2, 3x3) (Lavin, Gray 2016) for 3x3 convolutions, which round more (up
  * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more
- * exact of its own setting and the model's. INT8 is not supported in this version (ENOTSUPPORTED). */
+ * exact of its own setting and the model's. INT8 is for sessions of calibrated models (unetstar_model_calibrate): all 3x3
+ * convolutions but the first take 8-bit inputs and compute in integers, exactly, with 16-bit weights; most maps are held in
+ * bytes, a quarter of the memory. Where that is less memory, not less time, docs/performance.md says. */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
 /* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is two 3x3
@@ -562,7 +564,7 @@ typedef struct unetstar_model_options {
 UNETSTAR_API int unetstar_model_options_init(unetstar_model_options *options, size_t size);
 
 /* A freshly initialised model. Errors: EINVAL (an option out of range, a width below 1), ELIMIT (wider than 4096), ENOMEM,
- * ENOTSUPPORTED (INT8). Thread A. Since 0.1. */
+ * ENOTSUPPORTED (INT8: models train in float). Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_create(unetstar_model **out, unetstar_context *context,
                                                       const unetstar_model_options *options);
 UNETSTAR_API void unetstar_model_destroy(unetstar_model *model);
@@ -609,6 +611,29 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_model_load_callback(unetstar_model **ou
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_save(const unetstar_model *model, const char *path);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_save_callback(const unetstar_model *model, unetstar_write_fn write,
                                                              void *user);
+
+/* ---- Calibration for 8 bits --------------------------------------------------------------------------------------- */
+
+/* How ranges are told from values: the one with the least mean squared error, which cuts off what is rare and far away (the
+ * product of a star fusion has such values); or from the smallest to the largest. */
+enum { UNETSTAR_CALIBRATION_LEAST_SQUARES = 0, UNETSTAR_CALIBRATION_WHOLE = 1 };
+typedef struct unetstar_calibration_options {
+    size_t struct_size;
+    float max_error; /* 0.045: layers whose error is a larger part of their rms, on the images, stay in float */
+    int32_t ranges;  /* UNETSTAR_CALIBRATION_LEAST_SQUARES */
+} unetstar_calibration_options;
+UNETSTAR_API int unetstar_calibration_options_init(unetstar_calibration_options *options, size_t size);
+
+/* Prepares a model for sessions of precision INT8: runs it in float on n images like those it will see (a few are enough),
+ * takes the ranges of what enters and leaves every convolution, and measures what 8 bits do to each. Scales and errors are
+ * kept with the model and in its file (docs/file-format.md); whatever changes a weight drops them. The images take the model's
+ * own preprocessing and are each run whole, which takes 250 bytes a pixel and more: give crops of a large one. The scales
+ * are the same bits on every machine and any number of threads. cancel may be NULL. Errors: EINVAL (n not 1 .. 1024, an
+ * option, a model of precision EXACT), ESHAPE (a model that takes no images), ECANCELED, ENOMEM; nothing has changed then.
+ * Thread C. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const *images,
+                                                         int64_t n, const unetstar_calibration_options *options,
+                                                         const unetstar_cancel *cancel);
 
 /* ---- Optimizers --------------------------------------------------------------------------------------------------- */
 
@@ -769,8 +794,8 @@ UNETSTAR_API int unetstar_session_options_init(unetstar_session_options *options
 
 /* Creates a session. It sees the weights as they are now; packed for its precision, they are shared by all sessions of the model,
  * so that another session costs little. Errors: EINVAL, ESHAPE (models differ in input or classes), ENOTSUPPORTED (STREAM or
- * single_pass where they are not possible, with the reason; INT8), ELIMIT (max_width x max_height needs more than the budget or
- * the arena; the text says how much), ENOMEM. Thread A. Since 0.1. */
+ * single_pass where they are not possible, with the reason), ESTATE (INT8 and a model without calibration), ELIMIT (max_width x
+ * max_height needs more than the budget or the arena; the text says how much), ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_create(unetstar_session **out, unetstar_context *context,
                                                         const unetstar_model *const *models, int64_t n_models,
                                                         const unetstar_session_options *options);

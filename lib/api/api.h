@@ -40,7 +40,8 @@ struct unetstar_model {
     struct us_meta_pair *meta;
     int64_t n_meta, meta_capacity;
     int lock;                 /* of what follows */
-    struct us_folded *folded[2]; /* by precision, of generation `folded_at`, shared by the sessions made since */
+    struct us_folded *folded[3]; /* by precision, of generation `folded_at`, shared by the sessions made since */
+    struct us_calibration *calibration; /* of these weights for 8 bits, or NULL */
     int64_t generation, folded_at;
 };
 int us_model_new(unetstar_model **out, us_context *ctx, const struct us_net_options *options);
@@ -48,6 +49,7 @@ unetstar_model *us_model_ref(unetstar_model *model);
 void us_model_unref(unetstar_model *model);
 void us_model_touch(unetstar_model *model); /* the weights have changed */
 int us_model_folded(unetstar_model *model, int precision, struct us_folded **out);
+void us_model_set_calibration(unetstar_model *model, struct us_calibration *calibration); /* takes it over */
 int us_model_put_meta(unetstar_model *model, const char *key, const char *value);
 
 struct unetstar_optimizer {
@@ -134,6 +136,9 @@ int us_bundle_write(const struct us_bundle *bundle, const char *path); /* atomic
 
 int us_read_params(const struct us_st_file *file, const char *prefix, const struct us_net *net, struct us_params *params);
 int us_read_fields(const struct us_st_file *file, const char *prefix, const struct us_field *fields, void *object);
+/* Calibrations (calibration.c): written when there is one; read when the file has one. */
+int us_bundle_calibration(struct us_bundle *bundle, const struct us_net *net, const struct us_calibration *calibration);
+int us_read_calibration(const struct us_st_file *file, unetstar_model *model);
 /* A model of an opened file; options NULL: from the metadata, or from the shapes. */
 int us_model_from_file(unetstar_model **out, us_context *ctx, const struct us_st_file *file,
                        const struct us_net_options *options);

@@ -130,6 +130,7 @@ void us_model_unref(unetstar_model *model) {
         return;
     ctx = model->ctx;
     drop_folded(model);
+    us_free(ctx, model->calibration);
     us_params_destroy(ctx, &model->params);
     us_net_destroy(ctx, model->net);
     for (i = 0; i < model->n_meta; i++) {
@@ -169,21 +170,37 @@ int64_t unetstar_model_parameter_count(const unetstar_model *model) {
     return model ? us_net_parameter_count(model->net) : 0;
 }
 
-void us_model_touch(unetstar_model *model) {
+static void change(unetstar_model *model, struct us_calibration *calibration) {
+    struct us_calibration *old;
     us_lock(&model->lock);
+    old = model->calibration;
+    model->calibration = calibration;
     model->generation++;
     us_unlock(&model->lock);
+    us_free(model->ctx, old);
+}
+
+void us_model_touch(unetstar_model *model) {
+    change(model, NULL);
+}
+
+void us_model_set_calibration(unetstar_model *model, struct us_calibration *calibration) {
+    change(model, calibration);
 }
 
 int us_model_folded(unetstar_model *model, int precision, struct us_folded **out) {
-    const int kind = US_MAX(precision, model->net->options.precision);
+    const int exact = model->net->options.precision == UNETSTAR_PRECISION_EXACT;
+    const int kind = exact ? UNETSTAR_PRECISION_EXACT : precision, int8 = kind == UNETSTAR_PRECISION_INT8;
     int code = 0;
     us_lock(&model->lock);
     if (model->folded_at != model->generation)
         drop_folded(model);
     model->folded_at = model->generation;
-    if (!model->folded[kind])
-        code = us_folded_create(&model->folded[kind], model->ctx, model->net, &model->params, kind);
+    if (int8 && !model->calibration)
+        code = us_fail(UNETSTAR_ESTATE, "the model has no calibration; call unetstar_model_calibrate");
+    else if (!model->folded[kind])
+        code = us_folded_create(&model->folded[kind], model->ctx, model->net, &model->params, kind,
+                                int8 ? model->calibration : NULL);
     *out = code ? NULL : us_folded_ref(model->folded[kind]);
     us_unlock(&model->lock);
     return code;

@@ -312,6 +312,7 @@ int us_model_from_file(unetstar_model **out, us_context *ctx, const struct us_st
         return code;
     code = us_read_params(file, wrapper, (*out)->net, &(*out)->params);
     code = code ? code : read_meta(*out, file);
+    code = code ? code : us_read_calibration(file, *out);
     if (code) {
         us_model_unref(*out);
         *out = NULL;

@@ -165,6 +165,7 @@ int us_bundle_model(struct us_bundle *b, const unetstar_model *model) {
     code = code ? code : us_bundle_meta(b, "unetstar.numerics", numerics);
     code = code ? code : us_bundle_meta(b, "unetstar.prep", prep);
     code = code ? code : us_bundle_fields(b, "unetstar.model.", us_model_fields, &model->net->options);
+    code = code ? code : us_bundle_calibration(b, model->net, model->calibration);
     for (i = 0; i < model->n_meta && !code; i++)
         code = us_bundle_meta(b, model->meta[i].key, model->meta[i].value);
     return code ? code : us_bundle_params(b, "", model->net, &model->params);

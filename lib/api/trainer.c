@@ -142,6 +142,7 @@ int unetstar_trainer_fit(unetstar_trainer *trainer, const unetstar_dataset *trai
     watch.cancel = cancel;
     watch.progress = progress;
     watch.user = user;
+    us_model_touch(trainer->model); /* a callback may save the model */
     us_fp_enter();
     us_trainer_set_prep(trainer->trainer, &trainer->model->prep);
     code = us_trainer_fit(trainer->trainer, training_set, validation_set, &watch);

@@ -95,6 +95,79 @@ static US_INLINE vf v_select(vmask mask, vf a, vf b) {
     return _mm256_blendv_ps(b, a, mask);
 }
 
+/* ---- int32, and pairs of int16 whose products are added (tmpl_quant.h) ---- */
+
+typedef __m256i vint;
+typedef __m256i vw;
+typedef __m256i vp;
+
+static US_INLINE vint vi_zero(void) {
+    return _mm256_setzero_si256();
+}
+
+static US_INLINE vint vi_set1(int x) {
+    return _mm256_set1_epi32(x);
+}
+
+static US_INLINE vint vi_load(const int32_t *p) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static US_INLINE void vi_store(int32_t *p, vint a) {
+    _mm256_storeu_si256((__m256i *)(void *)p, a);
+}
+
+static US_INLINE vint vi_add(vint a, vint b) {
+    return _mm256_add_epi32(a, b);
+}
+
+static US_INLINE vf v_from_int(vint a) {
+    return _mm256_cvtepi32_ps(a);
+}
+
+/* Ties to even: the control word's rounding. */
+static US_INLINE vint vi_nearest(vf a) {
+    return _mm256_cvtps_epi32(a);
+}
+
+static US_INLINE void vw_load(vw w[NV], const int16_t *p) {
+    w[0] = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    w[1] = _mm256_loadu_si256((const __m256i *)(const void *)(p + US_LANES));
+}
+
+static US_INLINE vp vp_set1(const int16_t *p) {
+    int32_t pair;
+
+    memcpy(&pair, p, sizeof pair);
+    return _mm256_set1_epi32(pair);
+}
+
+static US_INLINE vint vi_madd(vint acc, vp in, const vw *w, const int j) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(in, w[j]));
+}
+
+/* The 16 values of a pixel, which fit, as int16; and as bytes. */
+static US_INLINE __m256i pixel_int16(const vint a[NV]) {
+    return _mm256_permute4x64_epi64(_mm256_packs_epi32(a[0], a[1]), 0xd8);
+}
+
+static US_INLINE void vi_store16(int16_t *p, const vint a[NV]) {
+    _mm256_storeu_si256((__m256i *)(void *)p, pixel_int16(a));
+}
+
+static US_INLINE void vi_store8(uint8_t *p, const vint a[NV]) {
+    const __m256i h = pixel_int16(a);
+
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_packus_epi16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1)));
+}
+
+static US_INLINE void vi_load8(vint a[NV], const uint8_t *p) {
+    const __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+
+    a[0] = _mm256_cvtepu8_epi32(b);
+    a[1] = _mm256_cvtepu8_epi32(_mm_srli_si128(b, 8));
+}
+
 /* First step of the tree over 16 lanes: lane l + lane l + 8. */
 static US_INLINE __m256 v_fold(const vf a[NV]) {
     return _mm256_add_ps(a[0], a[1]);
@@ -128,8 +201,9 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
     X(3, 2, 2) X(3, 1, 2) X(1, 6, 2) X(1, 4, 2) X(1, 2, 2) X(1, 1, 2)
 /* clang-format on */
 
-/* Tiles of a Winograd block. */
+/* Tiles of a Winograd block, in floats and in 8 bits. */
 #define WINO_BATCH 16
+#define QUANT_BATCH 24
 
 /* Rows summed side by side by row_moments: enough independent chains to hide the latency of an fma. */
 #define MOMENT_ROWS 2
@@ -138,4 +212,5 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 #include "kern/tmpl_rows.h"
 #include "kern/tmpl_wino.h"
 #include "kern/tmpl_product.h"
+#include "kern/tmpl_quant.h"
 #include "kern/tmpl_level.h"

@@ -5,7 +5,7 @@
  * own header.
  */
 #ifndef US_EMULATED_AVX512
-#if !defined(__AVX512F__) || !defined(__AVX512DQ__)
+#if !defined(__AVX512F__) || !defined(__AVX512DQ__) || !defined(__AVX512BW__)
 #error "avx512.c needs -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma"
 #endif
 #include <immintrin.h>
@@ -99,6 +99,71 @@ static US_INLINE vf v_select(vmask mask, vf a, vf b) {
     return _mm512_mask_blend_ps(mask, b, a);
 }
 
+/* ---- int32, and pairs of int16 whose products are added (tmpl_quant.h) ---- */
+
+typedef __m512i vint;
+typedef __m512i vw;
+typedef __m512i vp;
+
+static US_INLINE vint vi_zero(void) {
+    return _mm512_setzero_si512();
+}
+
+static US_INLINE vint vi_set1(int x) {
+    return _mm512_set1_epi32(x);
+}
+
+static US_INLINE vint vi_load(const int32_t *p) {
+    return _mm512_loadu_si512(p);
+}
+
+static US_INLINE void vi_store(int32_t *p, vint a) {
+    _mm512_storeu_si512(p, a);
+}
+
+static US_INLINE vint vi_add(vint a, vint b) {
+    return _mm512_add_epi32(a, b);
+}
+
+static US_INLINE vf v_from_int(vint a) {
+    return _mm512_cvtepi32_ps(a);
+}
+
+/* Ties to even: the control word's rounding. */
+static US_INLINE vint vi_nearest(vf a) {
+    return _mm512_cvtps_epi32(a);
+}
+
+static US_INLINE void vw_load(vw w[NV], const int16_t *p) {
+    w[0] = _mm512_loadu_si512(p);
+}
+
+static US_INLINE vp vp_set1(const int16_t *p) {
+    int32_t pair;
+
+    memcpy(&pair, p, sizeof pair);
+    return _mm512_set1_epi32(pair);
+}
+
+static US_INLINE vint vi_madd(vint acc, vp in, const vw *w, const int j) {
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(in, w[j]));
+}
+
+/* The 16 values of a pixel, which fit, as int16; and as bytes. */
+static US_INLINE void vi_store16(int16_t *p, const vint a[NV]) {
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtsepi32_epi16(a[0]));
+}
+
+static US_INLINE void vi_store8(uint8_t *p, const vint a[NV]) {
+    const __m256i h = _mm512_cvtsepi32_epi16(a[0]);
+
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_packus_epi16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1)));
+}
+
+static US_INLINE void vi_load8(vint a[NV], const uint8_t *p) {
+    a[0] = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
 /* First step of the tree over 16 lanes: lane l + lane l + 8. */
 static US_INLINE __m256 v_fold(const vf a[NV]) {
     return _mm256_add_ps(_mm512_castps512_ps256(a[0]),
@@ -141,8 +206,9 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
     X(1, 12, 2) X(1, 4, 2) X(1, 2, 2) X(1, 1, 2) X(1, 12, 1) X(1, 4, 1) X(1, 2, 1) X(1, 1, 1)
 /* clang-format on */
 
-/* Tiles of a Winograd block. */
+/* Tiles of a Winograd block, in floats and in 8 bits. */
 #define WINO_BATCH 16
+#define QUANT_BATCH 24
 
 /* Rows summed side by side by row_moments: enough independent chains to hide the latency of an fma. */
 #define MOMENT_ROWS 4
@@ -151,4 +217,5 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 #include "kern/tmpl_rows.h"
 #include "kern/tmpl_wino.h"
 #include "kern/tmpl_product.h"
+#include "kern/tmpl_quant.h"
 #include "kern/tmpl_level.h"

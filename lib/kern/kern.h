@@ -152,6 +152,31 @@ struct us_optim_consts {
     float momentum;                                                /* SGD */
 };
 
+/*
+ * 8-bit inference. A byte q stands for the value (q - zero) * scale, 0 <= zero <= 255. What enters a convolution is the
+ * int16 q - zero, so that the value 0 is 0; it goes through Winograd's F(4x4, 3x3) with the integer points 0, +-1, +-2,
+ * infinity, exactly: |V| <= 100 * 255, and the products of V with int16 weights are added up in int32. The caller has
+ * scaled the weights so that no sum of products, whole or in part, can leave int32. Integer additions are exact in any
+ * order.
+ */
+struct us_quant {
+    float scale, inverse; /* > 0, finite; inverse is 1 / scale, rounded once */
+    int zero;             /* 0..255 */
+};
+
+/*
+ * The products between the integer transforms, for every tap xi < taps, output block o and tile t:
+ *   m(xi, o, t, co) = sum over (input block b, lane ci) of v(xi, b, t, ci) * u(xi, o, b, ci, co)
+ * Strides are elements from one tap (xi), output block (out) or input block (in) to the next. Inside u, input channels come in
+ * pairs: [b][ci / 2][co 16][ci % 2]. All lanes are read.
+ */
+struct us_quant_multiply {
+    const int16_t *v, *u;
+    int32_t *m;
+    size_t v_xi, v_in, u_xi, u_out, m_xi, m_out;
+    int taps, tiles, in_blocks, out_blocks;
+};
+
 struct us_kernels {
     const char *name; /* "reference", "reference+fma", "avx2", "avx512", "neon" */
 
@@ -186,6 +211,28 @@ struct us_kernels {
     void (*wino_weights)(int m, float *u, size_t u_stride, const float *w, size_t w_stride);
     /* dw[tap] = G^T dU G. */
     void (*wino_weights_grad)(int m, float *dw, size_t dw_stride, const float *du, size_t du_stride);
+
+    /* 8 bits (struct us_quant says what they mean). How this level likes its products: output blocks side by side, and about so
+     * many tiles at once. */
+    int quant_group, quant_batch;
+    void (*quant_multiply)(const struct us_quant_multiply *p);
+    /* v[xi] = B^T x B, exact in int16, of the 6 x 6 pixels of 16 int16 at x, each in [-255, 255]. Strides are elements. Along an
+     * axis   4 x0 - 5 x2 + x4,   (x4 - 4 x2) +- (x3 - 4 x1),   (x4 - x2) +- 2 (x3 - x1),   4 x1 - 5 x3 + x5. */
+    void (*quant_input)(int16_t *v, size_t v_stride, const int16_t *x, size_t row_stride);
+    /* y = A^T F A + bias, F[xi] = (float)m[xi] * scale[xi], two roundings; only the first rows x cols of the 4 x 4 pixels of
+     * floats are written. scale: [xi 36][16], bias: [16]. The left matrix first; along an axis, with s1, d1 = x1 +- x2 and
+     * s2, d2 = x3 +- x4:   (x0 + s1) + s2,   fma(2, d2, d1),   fma(4, s2, s1),   fma(8, d2, d1) + x5. */
+    void (*quant_output)(float *y, size_t row_stride, int rows, int cols, const int32_t *m, size_t m_stride,
+                         const float *scale, const float *bias);
+    /* n pixels: t = x * inverse; NaN becomes 0; clamped to [-zero, 255 - zero]; rounded to the nearest integer, ties to even.
+     * dst = t (quant_row) or t + zero (quant_bytes). */
+    void (*quant_row)(int16_t *dst, const float *x, size_t n, const struct us_quant *q);
+    void (*quant_bytes)(uint8_t *dst, const float *x, size_t n, const struct us_quant *q);
+    /* dst = (float)(x - zero) * scale, and dst = x - zero. */
+    void (*dequant_row)(float *dst, const uint8_t *x, size_t n, const struct us_quant *q);
+    void (*widen_row)(int16_t *dst, const uint8_t *x, size_t n, int zero);
+    /* 2x2 maxima of two rows of 2n pixels of bytes. */
+    void (*pool_bytes)(uint8_t *dst, const uint8_t *top, const uint8_t *bottom, size_t n);
 
     /* n is a number of pixels unless said otherwise; dst may equal src exactly, else nothing overlaps. */
 

@@ -19,4 +19,8 @@ int us_level_neon(struct us_kernels *k);
 int us_wino_reference(struct us_kernels *k);
 int us_wino_reference_fma(struct us_kernels *k);
 
+/* Their 8-bit entries (ref_quant.c). */
+int us_quant_reference(struct us_kernels *k);
+int us_quant_reference_fma(struct us_kernels *k);
+
 #endif

@@ -13,6 +13,7 @@
 #ifdef US_REFERENCE_FMA
 #define US_LEVEL us_level_reference_fma
 #define US_WINO us_wino_reference_fma
+#define US_QUANT us_quant_reference_fma
 #define US_LEVEL_NAME "reference+fma"
 #if !defined(__FMA__) && !defined(__aarch64__)
 #error "the level reference+fma needs -mfma"
@@ -20,6 +21,7 @@
 #else
 #define US_LEVEL us_level_reference
 #define US_WINO us_wino_reference
+#define US_QUANT us_quant_reference
 #define US_LEVEL_NAME "reference"
 #endif
 
@@ -378,7 +380,7 @@ static void sgd(float *p, const float *g, float *m, size_t n, const struct us_op
 }
 
 int US_LEVEL(struct us_kernels *k) {
-    if (us_contracted() || US_WINO(k))
+    if (us_contracted() || US_WINO(k) || US_QUANT(k))
         return -1;
     k->name = US_LEVEL_NAME;
     k->conv = conv;

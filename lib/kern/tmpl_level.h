@@ -23,6 +23,16 @@ int US_LEVEL(struct us_kernels *k) {
     k->wino_group = TILE_BLOCKS;
     k->wino_batch = WINO_BATCH;
     k->wino_multiply = wino_multiply;
+    k->quant_group = TILE_BLOCKS;
+    k->quant_batch = QUANT_BATCH;
+    k->quant_multiply = quant_multiply;
+    k->quant_input = quant_input;
+    k->quant_output = quant_output;
+    k->quant_row = quant_row;
+    k->quant_bytes = quant_bytes;
+    k->dequant_row = dequant_row;
+    k->widen_row = widen_row;
+    k->pool_bytes = pool_bytes;
     k->affine_act = affine_act;
     k->pool = pool;
     k->up_nearest = up_nearest;

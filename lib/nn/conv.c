@@ -61,22 +61,38 @@ static size_t pointer_bytes(int rows, int in_blocks, int out_blocks) {
     return (bytes + 63) / 64 * 64;
 }
 
+/* Output blocks that are computed together: all, but few where they wait in scratch to be stored as bytes. */
+static int blocks_at_once(const struct us_conv_job *job, int blocks) {
+    return job->out.quant ? US_MIN(blocks, job->ctx->kern.quant_group) : blocks;
+}
+
+/* For these outputs, in terms of the bytes of a band of input, which has two rows more. */
+static size_t stored_bytes(const struct us_conv_job *job, size_t band) {
+    return job->out.quant ? band / (size_t)job->in_blocks * (size_t)blocks_at_once(job, job->out_blocks) : 0;
+}
+
 size_t us_conv_scratch(const struct us_conv_job *job) {
     struct bands bands;
+    size_t band;
+    if (job->quant)
+        return us_quant_scratch(job);
     if (job->tile)
         return us_wino_scratch(job);
     bands = cut_bands(job);
-    return job->tmp_bytes + pointer_bytes(bands.rows, job->in_blocks, job->out_blocks) +
-           (size_t)(bands.rows + 2) * row_bytes(bands.columns, job->in_blocks);
+    band = (size_t)(bands.rows + 2) * row_bytes(bands.columns, job->in_blocks);
+    return job->tmp_bytes + pointer_bytes(bands.rows, job->in_blocks, job->out_blocks) + band + stored_bytes(job, band);
 }
 
 size_t us_conv_scratch_within(const struct us_conv_job *job) {
     const int rows = job->y1 - job->y0, fit = (int)(BAND_BYTES / row_bytes(1, job->in_blocks));
     size_t band = (size_t)(rows + 2) * row_bytes(job->w, job->in_blocks);
+    if (job->quant)
+        return us_quant_scratch(job);
     if (job->tile)
         return us_wino_scratch_within(job);
     band = US_MIN(band, BAND_BYTES + 4 * row_bytes(1, job->in_blocks)); /* pieces are rounded up to whole columns */
-    return job->tmp_bytes + pointer_bytes(US_MIN(rows, US_MAX(2, fit)), job->in_blocks, job->out_blocks) + band;
+    return job->tmp_bytes + pointer_bytes(US_MIN(rows, US_MAX(2, fit)), job->in_blocks, job->out_blocks) + band +
+           stored_bytes(job, band);
 }
 
 void us_fetch_row(const struct us_conv_job *job, int n, int b, int y, int x, int count, float *dst, float *tmp) {
@@ -118,8 +134,9 @@ static void forward_task(void *arg, int64_t index, int worker) {
     const float **in = (const float **)(scratch + job->tmp_bytes);
     float **out = (float **)(in + (size_t)job->in_blocks * (size_t)(rows + 2));
     float *slab = (float *)(scratch + job->tmp_bytes + pointer_bytes(rows, job->in_blocks, job->out_blocks));
+    const int at_once = blocks_at_once(job, o1 - o0);
     struct us_conv c;
-    int b, o, r;
+    int b, o, k, r;
     if (o0 == o1)
         return;
     for (b = 0; b < job->in_blocks; b++)
@@ -127,26 +144,34 @@ static void forward_task(void *arg, int64_t index, int worker) {
             in[b * (rows + 2) + r] = slab;
             us_fetch_row(job, n, b, y0 - 1 + r, x0 - 1, columns + 2, slab, tmp);
         }
-    for (o = o0; o < o1; o++)
-        for (r = 0; r < rows; r++)
-            out[(o - o0) * rows + r] = us_map_row(&job->out, n, o, y0 + r) + (size_t)x0 * US_LANES;
     c.in = in;
     c.out = out;
-    c.weights = job->weights + (size_t)o0 * (size_t)job->in_blocks * 9 * US_LANES * US_LANES;
-    c.bias = job->bias ? job->bias + (size_t)o0 * US_LANES : NULL;
     c.rows = rows;
     c.width = columns;
     c.in_blocks = job->in_blocks;
-    c.out_blocks = o1 - o0;
     c.last_channels = job->last_channels;
     c.ksize = 3;
     c.in_step = c.out_step = 1;
     c.accumulate = 0;
-    job->ctx->kern.conv(&c);
+    for (o = o0; o < o1; o += at_once) {
+        c.out_blocks = US_MIN(at_once, o1 - o);
+        c.weights = job->weights + (size_t)o * (size_t)job->in_blocks * 9 * US_LANES * US_LANES;
+        c.bias = job->bias ? job->bias + (size_t)o * US_LANES : NULL;
+        for (k = 0; k < c.out_blocks * rows; k++) {
+            float *row = slab + (size_t)k * row_floats;
+            r = y0 + k % rows;
+            out[k] = job->out.quant ? row : us_map_row(&job->out, n, o + k / rows, r) + (size_t)x0 * US_LANES;
+        }
+        job->ctx->kern.conv(&c);
+        for (k = 0; job->out.quant && k < c.out_blocks * rows; k++)
+            us_store_row(job, n, o + k / rows, y0 + k % rows, x0, columns, out[k]);
+    }
 }
 
 int us_conv_forward(const struct us_conv_job *job) {
     struct forward f;
+    if (job->quant)
+        return us_quant_forward(job);
     if (job->tile)
         return us_wino_forward(job);
     f.job = job;

@@ -66,7 +66,7 @@ static void place_whole_maps(struct us_evaluation *e, struct us_arena *arena) {
     for (u = 0; u < net->n_units; u++) {
         lives[u].first = u;
         lives[u].last = us_net_last_reader(net, u);
-        lives[u].size = us_map_floats(&e->pass.z[u]) * sizeof(float);
+        lives[u].size = us_map_bytes(&e->pass.z[u]);
     }
     base = (char *)us_arena_take(arena, us_plan_intervals(lives, net->n_units));
     for (u = 0; u < net->n_units; u++)
@@ -84,7 +84,7 @@ static void place_rings(struct us_evaluation *e, struct us_arena *arena, struct 
     e->pass.image = e->image;
     for (u = 0; u < net->n_units; u++) {
         e->pass.z[u].rows = rings.rows[u];
-        e->pass.z[u].data = (float *)us_arena_take(arena, us_map_floats(&e->pass.z[u]) * sizeof(float));
+        e->pass.z[u].data = (float *)us_arena_take(arena, us_map_bytes(&e->pass.z[u]));
     }
     e->logit_rows = rings.rows[net->n_units];
     size->output_rows = rings.rows[net->n_units + 1] * net->heads[0].scale;
@@ -99,6 +99,8 @@ static void place(struct us_evaluation *e, const struct us_evaluation_shape *sha
     memset(e, 0, sizeof *e);
     us_pass_shapes(&e->pass, ctx, net, 1, shape->height, shape->width);
     us_pass_algorithms(&e->pass, 0, shape->precision);
+    if (shape->calibration)
+        us_pass_quantise(&e->pass, shape->calibration);
     us_schedule_begin(&e->schedule, net, e->pass.tile, shape->stream, e->pass.h);
     e->height = shape->height;
     e->width = shape->width;
@@ -135,6 +137,10 @@ us_evaluation *us_evaluation_begin(us_context *ctx, const struct us_evaluation_s
     e->folded = folded;
     e->pass.scratch.base = (char *)scratch;
     return e;
+}
+
+const struct us_pass *us_evaluation_pass(const us_evaluation *e) {
+    return &e->pass;
 }
 
 void us_evaluation_output(us_evaluation *e, float *output, size_t plane, int rows) {

@@ -10,16 +10,23 @@
 
 /* A map, of which memory holds `rows` rows at a time: all of them (rows = h), or the last ones computed, row y at y % rows. */
 struct us_map {
-    float *data; /* [n][blocks][rows][w][16] */
+    float *data; /* [n][blocks][rows][w][16]; bytes with quant */
     int n, blocks, h, w;
     int rows;
+    const struct us_quant *quant; /* what the bytes mean; NULL: floats */
 };
 static inline size_t us_map_floats(const struct us_map *m) {
     return (size_t)m->n * (size_t)m->blocks * (size_t)m->rows * (size_t)m->w * US_LANES;
 }
+static inline size_t us_map_bytes(const struct us_map *m) {
+    return us_map_floats(m) * (m->quant ? 1 : sizeof(float));
+}
 static inline float *us_map_row(const struct us_map *m, int n, int b, int y) {
     const size_t at = (size_t)(y < m->rows ? y : y % m->rows);
     return m->data + ((((size_t)n * (size_t)m->blocks + (size_t)b) * (size_t)m->rows + at) * (size_t)m->w) * US_LANES;
+}
+static inline uint8_t *us_map_byte_row(const struct us_map *m, int n, int b, int y) {
+    return (uint8_t *)m->data + (us_map_row(m, n, b, y) - m->data);
 }
 /* Whether rows y .. y + count - 1 lie one after the other in memory. */
 static inline int us_map_contiguous(const struct us_map *m, int y, int count) {
@@ -37,6 +44,9 @@ struct us_scratch {
 
 /* Writes pixels [x0, x1) of row y of block b of image n to dst; tmp is the worker's scratch (us_row_tmp_bytes). */
 typedef void (*us_row_fn)(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
+
+/* The same, quantised: q - zero. */
+typedef void (*us_quant_row_fn)(const void *source, int n, int b, int y, int x0, int x1, int16_t *dst, float *tmp);
 
 /* Scratch is laid out by a bump arena; a distance between neighbours that is an odd number of cache lines keeps them from sharing
  * cache sets. */
@@ -57,6 +67,10 @@ struct us_conv_job {
                    multiple of the tile, and y1 too unless it is h */
     int in_blocks, out_blocks, last_channels; /* of backward-data: exchanged */
     int tile; /* of 3x3: 0: direct; 2, 4, 6: Winograd F(tile x tile, 3x3) */
+    const struct us_quant *quant; /* of the input: the convolution is in 8 bits, tile is 4; NULL: in float */
+    us_quant_row_fn quant_row;    /* the input's rows, then */
+    int act;                      /* what is applied before a value is stored in bytes */
+    float slope;
     struct us_scratch scratch;
 
     /* Forward and backward-data */
@@ -104,6 +118,19 @@ int us_wino_backward_weights(const struct us_conv_job *job);
 void us_wino_input_strip(const struct us_conv_job *job, int n, int b, int ty, int tx, int count, float *v, size_t v_xi,
                          float *slab, float *tmp);
 size_t us_wino_slab_bytes(int tile);
+
+/* ---- 8 bits (quant.c, wino_quant.c) ---- */
+
+/* Packed weights: a scale for every (output block, tap, lane), then int16 in the order of struct us_quant_multiply. */
+size_t us_quant_weights_floats(const us_context *ctx, int in_blocks, int out_blocks);
+size_t us_quant_u_stride(const us_context *ctx, int in_blocks);                    /* int16 from one tap to the next */
+const int16_t *us_quant_values(const float *packed, int out_blocks);
+/* Reads the job's ctx, blocks and weights; input: of the convolution. */
+int us_quant_pack_weights(const struct us_conv_job *job, const struct us_quant *input, float *packed);
+size_t us_quant_scratch(const struct us_conv_job *job);
+int us_quant_forward(const struct us_conv_job *job); /* transformed: packed weights */
+/* A row of `count` pixels of the output from pixel x on, into a map of bytes; the row is changed. */
+void us_store_row(const struct us_conv_job *job, int n, int o, int y, int x, int count, float *row);
 
 /* Transposed convolution 2x2, stride 2: weights [4 places][out][in][16][16]; h and w are of its input. */
 size_t us_upconv_scratch(int w, int in_blocks, int out_blocks, size_t tmp_bytes);
@@ -180,6 +207,7 @@ struct us_pass {
     const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
     size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
     int tile[US_MAX_UNITS];                                 /* the algorithm of its 3x3 convolutions (algorithm.c) */
+    const struct us_quant *quant[US_MAX_UNITS];             /* of a convolution's input, in 8 bits; NULL: in float */
     int dropout;                                            /* 1: training with dropout */
     uint64_t dropout_seed, dropout_stream;
     struct us_scratch scratch;
@@ -195,7 +223,7 @@ struct us_affine {
     const float *scale, *shift; /* 16 floats; NULL: value = z */
     int relu;
 };
-/* 0: the value takes more than that: another activation, or dropout. */
+/* 0: the value takes more than that: another activation, dropout, or bytes. */
 int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct us_affine *affine);
 /* Pixels [x0, x1) of row y of block b of a unit, of which `affine` is left to do: z itself, or the value in tmp. */
 const float *us_affine_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp,
@@ -203,6 +231,8 @@ const float *us_affine_row(const struct us_pass *pass, int unit, int n, int b, i
 /* How a Winograd transform may load a tile of block b straight from the maps, its first pixel being (y, x), odd, its `rows` rows
  * inside of the input. 0: the input is made of more than that (pooling, bilinear upsampling, dropout, ...), or a ring wraps. */
 int us_input_load(const void *source, int n, int b, int y, int rows, int x, struct us_wino_load *load);
+/* The same, quantised with the pass's quant of the unit. tmp: us_row_tmp_bytes and a row more. */
+void us_input_quant_row(const void *source, int n, int b, int y, int x0, int x1, int16_t *dst, float *tmp);
 /* Pixels [x0, x1) of the value of a unit (after norm, activation and dropout): written to tmp, or z itself when there is nothing
  * to do. */
 const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp);
@@ -226,11 +256,16 @@ size_t us_pass_scratch(const struct us_pass *pass, const int *rows, int training
 void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w);
 /* The algorithms: in training by the size of the maps, in evaluation by level and precision. */
 void us_pass_algorithms(struct us_pass *pass, int training, int precision);
+/* Evaluation in 8 bits: which convolutions and maps are. The calibration must outlive the pass. */
+void us_pass_quantise(struct us_pass *pass, const struct us_calibration *calibration);
 /* The algorithm of a unit's convolution in evaluation: 0, or the tile of Winograd. */
 int us_evaluation_tile(const struct us_net *net, int unit, int precision);
 /* Logits of rows [y0, y1) of a head's map: planes of `rows` rows (n, classes, rows, w >> shift), row y at y % rows. */
 int us_head_forward(const struct us_pass *pass, const struct us_head *head, int y0, int y1, const float *weights,
                     const float *bias, float *logits, int rows);
+
+/* The maps of an evaluation. */
+const struct us_pass *us_evaluation_pass(const us_evaluation *e);
 
 /* ---- Planes (resample.c): bilinear upsampling by 2 of (h, w) planes and its transpose ---- */
 

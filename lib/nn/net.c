@@ -55,7 +55,7 @@ int us_net_check(const struct us_net_options *o) {
     if (code)
         return code;
     if (o->precision == UNETSTAR_PRECISION_INT8)
-        return us_fail(UNETSTAR_ENOTSUPPORTED, "8-bit precision is not supported in this version");
+        return us_fail(UNETSTAR_ENOTSUPPORTED, "a model does not train in 8 bits; precision int8 is for sessions");
     if (!(o->dropout >= 0 && o->dropout < 1))
         return us_fail(UNETSTAR_EINVAL, "model option dropout must be at least 0 and below 1");
     if (!(o->leaky_slope == o->leaky_slope) || o->leaky_slope > 1e3f || o->leaky_slope < -1e3f)

@@ -129,6 +129,13 @@ void us_weight_get(const struct us_net *net, const struct us_weight *w, const fl
 void us_weight_set(const struct us_net *net, const struct us_weight *w, float *arena, const float *data);
 size_t us_weight_count(const struct us_weight *w);
 
+/* How the tensors of a network are kept in 8 bits (calibrate.c, quant.c). A scale of 0: in floats. */
+struct us_calibration {
+    struct us_quant input[US_MAX_UNITS]; /* what enters a unit's convolution; float: so is the convolution */
+    struct us_quant value[US_MAX_UNITS]; /* its value in memory, after the activation */
+    float error[US_MAX_UNITS];           /* of that value, relative to its rms, on the calibration images; -1: not measured */
+};
+
 /* Weights with batch norm folded in, for evaluation. Immutable, shared by reference. A unit has its weights as its algorithm
  * reads them: plain or transformed, not both. */
 struct us_folded {
@@ -139,9 +146,11 @@ struct us_folded {
     const float *weights[US_MAX_UNITS], *transformed[US_MAX_UNITS], *bias[US_MAX_UNITS];
     const float *gamma[US_MAX_UNITS], *beta[US_MAX_UNITS];
     const float *head_weights, *head_bias;
+    const struct us_calibration *calibration; /* a copy of its own; NULL: floats */
 };
+/* calibration: of precision INT8, which needs one; else NULL. */
 int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params,
-                     int precision);
+                     int precision, const struct us_calibration *calibration);
 struct us_folded *us_folded_ref(struct us_folded *folded);
 void us_folded_unref(struct us_folded *folded);
 
@@ -184,6 +193,7 @@ struct us_evaluation_shape {
     int64_t height, width; /* of the image */
     int precision;         /* UNETSTAR_PRECISION_*: the more exact of it and the net's own is taken */
     int stream;            /* rings of rows instead of whole maps; not for instance and group norm */
+    const struct us_calibration *calibration; /* of INT8: that of the folded weights; else NULL */
 };
 struct us_evaluation_size {
     size_t maps, scratch; /* bytes; with stream a function of the width alone */
@@ -216,6 +226,28 @@ int us_evaluation_next(us_evaluation *e, struct us_evaluation_step *step);
  * done; its result ends the evaluation unless it is 0. */
 int us_evaluate(us_context *ctx, const struct us_evaluation_shape *shape, const struct us_folded *folded, const float *x,
                 float *probability, void *memory, int (*report)(void *user, int units), void *user);
+
+/* ---- Calibration for 8 bits (calibrate.c, quant.c) ---- */
+
+/* Whether a unit's convolution, and its value in memory, can be in 8 bits. */
+int us_quant_takes_unit(const struct us_net *net, int unit);
+int us_quant_takes_value(const struct us_net *net, int unit);
+/* EFORMAT, naming the unit, unless the scales are possible ones for this network. */
+int us_calibration_check(const struct us_calibration *calibration, const struct us_net *net);
+
+struct us_calibrator_options {
+    float max_error; /* convolutions with a larger error stay in float */
+    int clip;        /* 1: ranges of the smallest mean squared error; 0: from the smallest to the largest value */
+};
+typedef struct us_calibrator us_calibrator;
+/* folded: of precision FAST. The images are shown twice, in the same order: first their ranges are taken, then, after
+ * us_calibrator_choose, the errors are. */
+int us_calibrator_create(us_calibrator **out, us_context *ctx, const struct us_net *net, const struct us_folded *folded,
+                         const struct us_params *params, const struct us_calibrator_options *options);
+void us_calibrator_destroy(us_calibrator *calibrator);
+int us_calibrator_show(us_calibrator *calibrator, int64_t height, int64_t width, const float *x, const us_cancel *cancel);
+int us_calibrator_choose(us_calibrator *calibrator);
+void us_calibrator_result(const us_calibrator *calibrator, struct us_calibration *result);
 
 /* ---- Loss of a map of logits (loss.c) ---- */
 

@@ -41,6 +41,13 @@ void us_pass_job(const struct us_pass *pass, const struct us_input_source *sourc
     job->last_channels = u->last_channels;
     job->tile = pass->tile[source->unit];
     job->out = pass->z[source->unit];
+    job->quant = pass->quant[source->unit];
+    if (job->quant) {
+        job->quant_row = us_input_quant_row;
+        job->tmp_bytes += (size_t)job->w * US_LANES * sizeof(float);
+    }
+    job->act = u->act;
+    job->slope = pass->net->options.leaky_slope;
     job->scratch = pass->scratch;
 }
 

@@ -33,8 +33,13 @@ void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, i
 
 const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp) {
     const struct us_unit *u = &pass->net->units[unit];
-    const float *row = us_map_row(&pass->z[unit], n, b, y) + row_floats(x0);
+    const struct us_map *z = &pass->z[unit];
+    const float *row = us_map_row(z, n, b, y) + row_floats(x0);
     const int dropped = u->dropout && pass->dropout;
+    if (z->quant) {
+        pass->ctx->kern.dequant_row(tmp, us_map_byte_row(z, n, b, y) + row_floats(x0), (size_t)(x1 - x0), z->quant);
+        return tmp;
+    }
     if (!pass->scale[unit] && u->act == US_ACT_NONE) {
         if (!dropped)
             return row;
@@ -55,7 +60,7 @@ int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct u
     const size_t at = (size_t)n * pass->coefficient_step[unit] + (size_t)b * US_LANES;
     affine->scale = affine->shift = NULL;
     affine->relu = 0;
-    if ((u->act != US_ACT_NONE && u->act != US_ACT_RELU) || (u->dropout && pass->dropout))
+    if (pass->z[unit].quant || (u->act != US_ACT_NONE && u->act != US_ACT_RELU) || (u->dropout && pass->dropout))
         return 0;
     if (pass->scale[unit]) {
         affine->scale = pass->scale[unit] + at;
@@ -206,4 +211,26 @@ int us_input_load(const void *source, int n, int b, int y, int rows, int x, stru
     load->fusion = in->fusion == UNETSTAR_FUSION_SUM ? US_WINO_SUM : US_WINO_PRODUCT;
     return load_operand(pass, in->main, n, b, y / 2, (y + rows - 1) / 2 - y / 2 + 1, x / 2, &load->main, &load->relu) &&
            load_operand(pass, in->skip, n, b, y, rows, x, &load->skip, &relu) && relu == load->relu;
+}
+
+/* Bytes with the scale that is wanted are taken as they are: quantising their values gives them back (tests/kern), and the
+ * largest byte is that of the largest value. */
+void us_input_quant_row(const void *source, int n, int b, int y, int x0, int x1, int16_t *dst, float *tmp) {
+    const struct us_input_source *s = (const struct us_input_source *)source;
+    const struct us_pass *pass = s->pass;
+    const struct us_kernels *kern = &pass->ctx->kern;
+    const struct us_input *in = &pass->net->units[s->unit].in;
+    const struct us_quant *q = pass->quant[s->unit];
+    const struct us_map *z = in->kind == US_IN_UNIT || in->kind == US_IN_POOL ? &pass->z[in->main] : NULL;
+    const size_t count = (size_t)(x1 - x0);
+    if (!z || !z->quant || z->quant->scale != q->scale || z->quant->zero != q->zero) {
+        us_input_row(source, n, b, y, x0, x1, tmp, tmp + row_floats(x1 - x0));
+        kern->quant_row(dst, tmp, count, q);
+    } else if (in->kind == US_IN_UNIT) {
+        kern->widen_row(dst, us_map_byte_row(z, n, b, y) + row_floats(x0), count, q->zero);
+    } else {
+        kern->pool_bytes((uint8_t *)tmp, us_map_byte_row(z, n, b, 2 * y) + row_floats(2 * x0),
+                         us_map_byte_row(z, n, b, 2 * y + 1) + row_floats(2 * x0), count);
+        kern->widen_row(dst, (const uint8_t *)tmp, count, q->zero);
+    }
 }

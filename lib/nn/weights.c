@@ -183,10 +183,14 @@ static void fold_batch_norm(const struct us_net *net, const struct us_unit *u, c
 }
 
 /* Floats of a unit's weights as its algorithm reads them. */
-static size_t packed_floats(const us_context *ctx, const struct us_net *net, int unit, int precision) {
+static size_t packed_floats(const us_context *ctx, const struct us_net *net, int unit, int precision,
+                            const struct us_calibration *calibration) {
     const struct us_unit *u = &net->units[unit];
     const int tile = us_evaluation_tile(net, unit, precision);
-    const size_t floats = tile ? us_wino_weights_floats(ctx, tile, u->in_blocks, u->out_blocks) : u->weights_size;
+    const size_t floats = calibration && calibration->input[unit].scale > 0
+                              ? us_quant_weights_floats(ctx, u->in_blocks, u->out_blocks)
+                          : tile ? us_wino_weights_floats(ctx, tile, u->in_blocks, u->out_blocks)
+                                 : u->weights_size;
     return (floats + US_LANES - 1) / US_LANES * US_LANES;
 }
 
@@ -213,6 +217,8 @@ static int pack_unit(struct us_folded *f, const struct us_net *net, const struct
     job.in_blocks = u->in_blocks;
     job.out_blocks = u->out_blocks;
     job.weights = plain;
+    if (f->calibration && f->calibration->input[i].scale > 0)
+        return us_quant_pack_weights(&job, &f->calibration->input[i], packed);
     return us_wino_transform_weights(&job, packed);
 }
 
@@ -247,16 +253,16 @@ static int pack(struct us_folded *f, const struct us_net *net, const struct us_p
         float *bias = at;
         at += (size_t)net->units[i].out_blocks * US_LANES;
         code = pack_unit(f, net, params, i, precision, plain, at, bias);
-        at += packed_floats(f->ctx, net, i, precision);
+        at += packed_floats(f->ctx, net, i, precision, f->calibration);
     }
     return code;
 }
 
 int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_net *net, const struct us_params *params,
-                     int precision) {
+                     int precision, const struct us_calibration *calibration) {
     struct us_folded *f = (struct us_folded *)us_alloc_zero(ctx, sizeof *f);
     const struct us_head *head = &net->heads[0];
-    size_t floats, plain = 0;
+    size_t floats, plain = 0, after;
     float *scratch;
     int i, code = UNETSTAR_ENOMEM;
     *out = NULL;
@@ -264,14 +270,17 @@ int us_folded_create(struct us_folded **out, us_context *ctx, const struct us_ne
         return UNETSTAR_ENOMEM;
     floats = (size_t)net->options.classes * (size_t)net->units[head->unit].out_blocks * US_LANES + US_LANES;
     for (i = 0; i < net->n_units; i++) {
-        floats += 3 * (size_t)net->units[i].out_blocks * US_LANES + packed_floats(ctx, net, i, precision);
+        floats += 3 * (size_t)net->units[i].out_blocks * US_LANES + packed_floats(ctx, net, i, precision, calibration);
         if (us_evaluation_tile(net, i, precision))
             plain = US_MAX(plain, net->units[i].weights_size);
     }
     f->ctx = us_context_ref(ctx);
     f->refs = 1;
-    f->bytes = floats * sizeof(float);
+    after = (floats * sizeof(float) + 63) / 64 * 64;
+    f->bytes = after + (calibration ? sizeof *calibration : 0);
     f->arena = (float *)us_alloc_zero(ctx, f->bytes);
+    if (f->arena && calibration)
+        f->calibration = (const struct us_calibration *)memcpy((char *)f->arena + after, calibration, sizeof *calibration);
     scratch = f->arena ? (float *)us_alloc(ctx, plain * sizeof(float)) : NULL;
     if (scratch)
         code = pack(f, net, params, precision, scratch);

@@ -16,6 +16,7 @@ static struct us_evaluation_shape shape_of(const struct us_run *run, int64_t mod
     shape.width = turned ? run->h : run->w;
     shape.precision = run->s->options.precision;
     shape.stream = run->stream;
+    shape.calibration = run->s->models[model].folded->calibration;
     return shape;
 }
 

@@ -39,8 +39,6 @@ int us_session_check(const struct us_session_options *o) {
         return us_fail(UNETSTAR_EINVAL, "session option arena_size is given without an arena");
     if ((uintptr_t)o->arena % 64)
         return us_fail(UNETSTAR_EINVAL, "session option arena is not aligned to 64 bytes");
-    if (o->precision == UNETSTAR_PRECISION_INT8)
-        return us_fail(UNETSTAR_ENOTSUPPORTED, "8-bit precision is not supported in this version");
     return 0;
 }
 

@@ -61,6 +61,7 @@ static int evaluate(struct us_run *run, int64_t model, int turned, const float *
     shape.width = turned ? run->h : run->w;
     shape.precision = run->s->options.precision;
     shape.stream = 0;
+    shape.calibration = m->folded->calibration;
     code = us_evaluate(run->s->ctx, &shape, m->folded, x, probability, run->network, report, run);
     run->units_before += m->net->n_units;
     return code;

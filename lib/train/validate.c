@@ -19,7 +19,7 @@ struct us_validator {
 
 static int allocate(struct us_validator *v, const struct us_trainer *t) {
     const size_t pixels = (size_t)v->max_h * (size_t)v->max_w, c = (size_t)t->net->options.in_channels;
-    struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0};
+    struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0, NULL};
     struct us_evaluation_size size;
     int code = us_metrics_create(&v->metrics, v->ctx);
     if (code)
@@ -155,10 +155,10 @@ int us_validator_run(struct us_validator *v, const struct us_trainer *t, const s
     unetstar_scores scores;
     double loss = 0;
     int64_t i, pixels_seen = 0;
-    int code = us_folded_create(&folded, v->ctx, t->net, t->params, 0);
+    int code = us_folded_create(&folded, v->ctx, t->net, t->params, 0, NULL);
     us_metrics_clear(v->metrics);
     for (i = 0; i < v->count && !code; i++) {
-        struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0};
+        struct us_evaluation_shape shape = {NULL, 0, 0, 0, 0, NULL};
         int64_t h = v->max_h, w = v->max_w;
         const float *x = v->x;
         const uint8_t *label = v->label, *mask = v->mask;

@@ -368,6 +368,9 @@ static void test_models_and_optimizers(void **state) {
     NULLED("model", unetstar_model_get_prep(NULL, &prep));
     NULLED("prep", unetstar_model_get_prep(model, NULL));
     OK(unetstar_model_get_prep(model, &prep));
+    NULLED("calibration options", unetstar_calibration_options_init(NULL, 16));
+    NULLED("model", unetstar_model_calibrate(NULL, NULL, 1, NULL, NULL));
+    NULLED("images", unetstar_model_calibrate(model, NULL, 1, NULL, NULL));
     NULLED("model", unetstar_model_set_prep(NULL, &prep));
     NULLED("prep", unetstar_model_set_prep(model, NULL));
     NULLED("model", unetstar_model_set_meta(NULL, "k", "v"));

@@ -83,6 +83,14 @@ static int with_model(const void *o) {
     unetstar_model_destroy(m);
     return code;
 }
+static int with_calibration(const void *o) {
+    unetstar_image image;
+    const unetstar_image *const list[1] = {&image};
+    unetstar_image_init(&image, sizeof image);
+    image.data = pixels;
+    image.width = image.height = 48;
+    return unetstar_model_calibrate(model, list, 1, (const unetstar_calibration_options *)o, NULL);
+}
 static int with_optimizer(const void *o) {
     unetstar_optimizer *p = (unetstar_optimizer *)64;
     const int code = unetstar_optimizer_create(&p, model, (const unetstar_optimizer_options *)o);
@@ -146,6 +154,7 @@ static int with_source_of_a_fit(const void *o) {
     static int init_##name(void *o, size_t size) { \
         return unetstar_##name##_init((type *)o, size); \
     }
+INIT(calibration_options, unetstar_calibration_options)
 INIT(context_options, unetstar_context_options)
 INIT(conv2d_options, unetstar_conv2d_options)
 INIT(loss_options, unetstar_loss_options)
@@ -198,6 +207,7 @@ static const struct options {
     {"source", sizeof(unetstar_source), init_source, with_source},
     {"prep of a fit", sizeof(unetstar_prep_options), init_prep_options, with_prep_of_a_fit},
     {"source of a fit", sizeof(unetstar_source), init_source, with_source_of_a_fit},
+    {"calibration", sizeof(unetstar_calibration_options), init_calibration_options, with_calibration},
 };
 
 static void test_struct_sizes(void **state) {
@@ -322,7 +332,8 @@ enum { /* in the order of all_options */
     O_MODEL,
     O_OPTIMIZER,
     O_TRAINER,
-    O_SESSION
+    O_SESSION,
+    O_CALIBRATION = O_SESSION + 4
 };
 #define R(options, type, field, kind, a, b, c, d, g, h) \
     { options, #field, offsetof(type, field), kind, {a, b, c, d}, {g, h} }
@@ -415,6 +426,8 @@ static const struct range ranges[] = {
     R(O_SESSION, S, single_pass, I32, -1, 2, BIG, -BIG, 0, 0),
     R(O_SESSION, S, max_width, I64, -1, 32769, -1e18, 1e18, 0, 0),
     R(O_SESSION, S, max_height, I64, -1, 32769, -1e18, 1e18, 0, 0),
+    R(O_CALIBRATION, unetstar_calibration_options, max_error, F32, NAN, 0, -1, -INFINITY, 0.001, 1),
+    R(O_CALIBRATION, unetstar_calibration_options, ranges, I32, -1, 2, BIG, -BIG, 0, 1),
 };
 
 static void put(void *options, const struct range *r, double value) {
@@ -468,12 +481,19 @@ static void test_ranges(void **state) {
 static void test_not_supported(void **state) {
     unetstar_model_options m = tiny.model;
     unetstar_session_options s;
+    const unetstar_model *list[1];
+    unetstar_session *session;
+    unetstar_model *fresh;
     (void)state;
     OK(unetstar_session_options_init(&s, sizeof s));
     m.precision = UNETSTAR_PRECISION_INT8;
     FAILS(UNETSTAR_ENOTSUPPORTED, with_model(&m));
-    s.precision = UNETSTAR_PRECISION_INT8;
-    FAILS(UNETSTAR_ENOTSUPPORTED, with_session(&s));
+    s.precision = UNETSTAR_PRECISION_INT8; /* is, but not for a model without calibration, and `model` has got one */
+    m.precision = UNETSTAR_PRECISION_FAST;
+    OK(unetstar_model_create(&fresh, context, &m));
+    list[0] = fresh;
+    FAILS(UNETSTAR_ESTATE, unetstar_session_create(&session, context, list, 1, &s));
+    unetstar_model_destroy(fresh);
 }
 
 /* ---- Contradictions ---- */

@@ -83,7 +83,8 @@ static void put_model(const unetstar_model *model, const unetstar_optimizer *opt
 }
 
 /* A picture that is no multiple of anything, so that borders and partial tiles are there too. */
-static void put_segmentation(unetstar_context *context, const unetstar_model *model, int32_t precision) {
+static void put_segmentation(unetstar_context *context, unetstar_model *model, int32_t precision) {
+    const unetstar_model *const models[] = {model};
     const size_t pixels = (size_t)SEGMENTED_HEIGHT * SEGMENTED_WIDTH;
     unetstar_session_options options;
     unetstar_session *session;
@@ -99,9 +100,14 @@ static void put_segmentation(unetstar_context *context, const unetstar_model *mo
     image.height = SEGMENTED_HEIGHT;
     image.channels = 3;
     image.bits = 8;
+    if (precision == UNETSTAR_PRECISION_INT8) {
+        const unetstar_image *const images[] = {&image};
+
+        OK(unetstar_model_calibrate(model, images, 1, NULL, NULL));
+    }
     OK(unetstar_session_options_init(&options, sizeof options));
     options.precision = precision;
-    OK(unetstar_session_create(&session, context, &model, 1, &options));
+    OK(unetstar_session_create(&session, context, models, 1, &options));
     size = (size_t)unetstar_session_channels(session) * pixels * sizeof *probability;
     probability = memory(size);
     OK(unetstar_session_run(session, &image, NULL, probability, NULL, NULL, NULL));
@@ -169,6 +175,8 @@ static void train(unetstar_context *context, const struct settings *s) {
         exit(1);
     }
     put_segmentation(context, model, s->precision);
+    if (s->precision == UNETSTAR_PRECISION_FAST)
+        put_segmentation(context, model, UNETSTAR_PRECISION_INT8);
     if (s->fault)
         flip_bit(model);
     put_model(model, optimizer);

@@ -36,6 +36,8 @@ void check_fill_plain(float *p, size_t n, float lo, float hi);
 float *check_in(size_t n);                        /* random input, against a protected page */
 float *check_input(size_t n);                     /* the same without values */
 float *check_out(size_t n, const float *initial); /* output of the current level; NULL: filled with 0xAA */
+void *check_out_bytes(size_t bytes);              /* output that is no float and must agree in every bit; a multiple of 4 */
+void *check_input_bytes(size_t bytes);            /* input that is no float, without values */
 void *check_memory(size_t bytes);                 /* anything else */
 
 void check_free(void);
@@ -65,15 +67,18 @@ struct check_function {
     int cases;
 };
 
-extern const struct check_function check_conv_functions[], check_row_functions[], check_wino_functions[];
+extern const struct check_function check_conv_functions[], check_row_functions[], check_wino_functions[],
+    check_quant_functions[];
 void check_scalar(void);
 void check_wino(void);
+void check_quant(void);
 
 /* Benchmarks. `peak` is the fma peak of the level's vectors in flop/s, measured in this process. */
 double check_seconds(void);
 void check_bench_conv(const struct us_kernels *k, double peak);
 void check_bench_rows(const struct us_kernels *k);
 void check_bench_wino(const struct us_kernels *k);
+void check_bench_quant(const struct us_kernels *k, double peak);
 
 /* The best of many runs of `call` in about 60 ms, in seconds. */
 double check_best(void (*call)(void *), void *user);

@@ -126,6 +126,7 @@ static int n_buffers;
 static struct out {
     float *p, *want;
     size_t n;
+    int bytes; /* no floats: NaNs are not all one */
 } outs[MAX_OUTS];
 static int n_outs;
 
@@ -181,9 +182,21 @@ float *check_out(size_t n, const float *initial) {
         memcpy(p, initial, n * sizeof *p);
     o->p = p;
     o->n = n;
+    o->bytes = 0;
     if (current == 0)
         o->want = p;
     return p;
+}
+
+void *check_out_bytes(size_t bytes) {
+    void *p = check_out(bytes / sizeof(float), NULL);
+
+    outs[n_outs - 1].bytes = 1;
+    return p;
+}
+
+void *check_input_bytes(size_t bytes) {
+    return check_input((bytes + sizeof(float) - 1) / sizeof(float));
 }
 
 void check_free(void) {
@@ -234,7 +247,8 @@ void check_result(const char *format, ...) {
             if (((unsigned char *)(o->p - BAND))[j] != 0xaa || ((unsigned char *)(o->p + o->n))[j] != 0xaa)
                 snprintf(what, sizeof what, "output %d: guard band overwritten", i);
         if (memcmp(o->p, o->want, o->n * sizeof *o->p))
-            while (at < o->n && same(o->p[at], o->want[at]))
+            while (at < o->n &&
+                   (o->bytes ? to_bits(o->p[at]) == to_bits(o->want[at]) : same(o->p[at], o->want[at])))
                 at++;
         else
             at = o->n;
@@ -443,11 +457,13 @@ static void bench(void) {
         check_bench_conv(k, peak);
         check_bench_rows(k);
         check_bench_wino(k);
+        check_bench_quant(k, peak);
     }
 }
 
 int main(int argc, char **argv) {
-    const struct check_function *const lists[] = {check_conv_functions, check_row_functions, check_wino_functions};
+    const struct check_function *const lists[] = {check_conv_functions, check_row_functions, check_wino_functions,
+                                                   check_quant_functions};
     const char *only = NULL;
     int benchmark = 0;
 
@@ -477,6 +493,7 @@ int main(int argc, char **argv) {
         self_test(check_row_functions);
         check_scalar();
         check_wino();
+        check_quant();
     }
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         for (const struct check_function *f = lists[i]; f->name; f++)
