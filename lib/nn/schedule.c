@@ -40,6 +40,9 @@ void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const in
     s->step[n] = s->step[n + 1] = s->step[head->unit];
     for (i = 0; i < s->stages && !stream; i++)
         s->step[i] = s->h[i];
+    for (i = 0; i < n; i++)
+        s->last_reader[i + 1] = us_net_last_reader(net, i);
+    s->last_reader[n + 1] = n + 1; /* of the logits; and unit 0 reads the image */
 }
 
 /* ---- What rows need ---- */
@@ -134,7 +137,7 @@ static int first_row_read(const struct us_schedule *s, int reader, int unit) {
 
 int us_schedule_lowest(const struct us_schedule *s, int unit) {
     int lowest = INT32_MAX, i;
-    for (i = 0; i < s->stages; i++)
+    for (i = unit + 1; i <= s->last_reader[unit + 1]; i++)
         lowest = US_MIN(lowest, first_row_read(s, i, unit));
     return lowest;
 }
@@ -147,7 +150,7 @@ static int round_up(int rows, int step) {
 
 /* An image so high that what follows repeats itself: every turn of every stage has met every other. */
 static int64_t tall(const struct us_net *net) {
-    return (int64_t)96 << net->options.levels;
+    return (int64_t)48 << net->options.levels;
 }
 
 /* Rows of the image whose output is done. */

@@ -18,6 +18,7 @@ struct us_schedule {
     int h[US_MAX_STAGES];
     int step[US_MAX_STAGES]; /* rows of a turn: a row of tiles, or one or two; fewer at the end */
     int done[US_MAX_STAGES];
+    int last_reader[US_MAX_STAGES + 1]; /* stage that reads unit i - 1 last; of the image: 0 */
 };
 /* tile: of every unit. stream 0: a stage is one turn. height: of the image, padded. */
 void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const int *tile, int stream, int64_t height);
