@@ -187,7 +187,12 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 /* clang-format off */
 #define CONV_TILES(X, ksize) \
     X(ksize, 1, 1, 2) X(ksize, 2, 1, 2) X(ksize, 3, 1, 2) X(ksize, 4, 1, 2) X(ksize, 5, 1, 2) X(ksize, 6, 1, 2) \
-    X(ksize, 3, 2, 2) X(ksize, 2, 3, 2)
+    CONV_TILES_TALL(X, ksize)
+#if US_TRAINING /* whose deep maps are narrow */
+#define CONV_TILES_TALL(X, ksize) X(ksize, 3, 2, 2) X(ksize, 2, 3, 2)
+#else
+#define CONV_TILES_TALL(X, ksize)
+#endif
 #define CONV_TILES_1(X) \
     X(1, 1, 1, 2) X(1, 2, 1, 2) X(1, 3, 1, 2) X(1, 4, 1, 2) X(1, 5, 1, 2) X(1, 6, 1, 2)
 /* clang-format on */

@@ -184,8 +184,14 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 #define CONV_TILES_OF(X, ksize, cols) \
     X(ksize, 1, 1, cols) X(ksize, 2, 1, cols) X(ksize, 3, 1, cols) X(ksize, 4, 1, cols) X(ksize, 5, 1, cols) \
     X(ksize, 6, 1, cols) X(ksize, 7, 1, cols) X(ksize, 8, 1, cols) X(ksize, 9, 1, cols) X(ksize, 10, 1, cols) \
-    X(ksize, 11, 1, cols) X(ksize, 12, 1, cols) X(ksize, 6, 2, cols) X(ksize, 4, 3, cols) X(ksize, 3, 4, cols)
-#define CONV_TILES(X, ksize) CONV_TILES_OF(X, ksize, 2) CONV_TILES_OF(X, ksize, 1)
+    X(ksize, 11, 1, cols) X(ksize, 12, 1, cols)
+#if US_TRAINING /* whose deep maps are narrow */
+#define CONV_TILES_TALL(X, ksize, cols) X(ksize, 6, 2, cols) X(ksize, 4, 3, cols) X(ksize, 3, 4, cols)
+#else
+#define CONV_TILES_TALL(X, ksize, cols)
+#endif
+#define CONV_TILES(X, ksize) \
+    CONV_TILES_OF(X, ksize, 2) CONV_TILES_TALL(X, ksize, 2) CONV_TILES_OF(X, ksize, 1) CONV_TILES_TALL(X, ksize, 1)
 #define CONV_TILES_1_OF(X, cols) \
     X(1, 1, 1, cols) X(1, 2, 1, cols) X(1, 3, 1, cols) X(1, 4, 1, cols) X(1, 5, 1, cols) X(1, 6, 1, cols)
 #define CONV_TILES_1(X) CONV_TILES_1_OF(X, 2) CONV_TILES_1_OF(X, 1)

@@ -200,8 +200,8 @@ struct us_kernels {
      */
     /* v[xi] = B^T x B of the t x t pixels at x. */
     void (*wino_input)(int m, float *v, size_t v_stride, const float *x, size_t row_stride);
-    /* The same of t x t pixels that are first computed as `load` says; m = 4 or 6. */
-    void (*wino_input_load)(int m, float *v, size_t v_stride, const struct us_wino_load *load);
+    /* The same for m = 6 of t x t pixels that are first computed as `load` says. */
+    void (*wino_input_load)(float *v, size_t v_stride, const struct us_wino_load *load);
     /* y = A^T M A + bias (NULL: nothing added); only the first rows x cols of the m x m pixels are written. */
     void (*wino_output)(int m, float *y, size_t row_stride, int rows, int cols, const float *mm, size_t m_stride,
                         const float *bias);

@@ -135,14 +135,15 @@ static uint8_t larger(uint8_t a, uint8_t b) {
     return a > b ? a : b;
 }
 
+/* A function of its own: gcc makes 7 KB of the two loops together. */
+static US_NOINLINE void pool_pixel(uint8_t *dst, const uint8_t *top, const uint8_t *bottom) {
+    for (int l = 0; l < LANES; l++)
+        dst[l] = larger(larger(top[l], top[l + LANES]), larger(bottom[l], bottom[l + LANES]));
+}
+
 static void pool_bytes(uint8_t *dst, const uint8_t *top, const uint8_t *bottom, size_t n) {
     for (size_t x = 0; x < n; x++)
-        for (int l = 0; l < LANES; l++) {
-            const size_t at = 2 * x * LANES + (size_t)l;
-
-            dst[x * LANES + (size_t)l] =
-                larger(larger(top[at], top[at + LANES]), larger(bottom[at], bottom[at + LANES]));
-        }
+        pool_pixel(dst + x * LANES, top + 2 * x * LANES, bottom + 2 * x * LANES);
 }
 
 int US_QUANT(struct us_kernels *k) {

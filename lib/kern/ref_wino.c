@@ -314,8 +314,8 @@ static void load_pixel(float *u, const struct us_wino_operand *o, int relu, int 
     }
 }
 
-static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wino_load *load) {
-    const int t = m + 2, fused = load->fusion != US_WINO_MAIN;
+static void wino_input_load(float *v, size_t v_stride, const struct us_wino_load *load) {
+    const int t = 8, fused = load->fusion != US_WINO_MAIN;
     pixel tile[MAX_TILE];
 
     for (int i = 0; i < t; i++)
@@ -330,7 +330,7 @@ static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wi
             for (int l = 0; l < LANES; l++)
                 u[l] = load->fusion == US_WINO_SUM ? u[l] + skip[l] : u[l] * skip[l];
         }
-    wino_input(m, v, v_stride, tile[0], (size_t)t * LANES);
+    wino_input(6, v, v_stride, tile[0], (size_t)t * LANES);
 }
 
 static void wino_output(int m, float *y, size_t row_stride, int rows, int cols, const float *mm, size_t m_stride,

@@ -304,20 +304,17 @@ WINO_FUNCTIONS(2)
 WINO_FUNCTIONS(4)
 WINO_FUNCTIONS(6)
 
-#define WINO_LOAD_FUNCTION(name, fusion, relu, m)                                                                      \
-    static US_NOINLINE void wino_##name##_##m(float *v, size_t v_stride, const struct us_wino_load *load) {            \
-        wino_load_tile(fusion, relu, m, v, v_stride, load);                                                            \
+#define WINO_LOAD_FUNCTION(name, fusion, relu)                                                                         \
+    static US_NOINLINE void wino_##name(float *v, size_t v_stride, const struct us_wino_load *load) {                  \
+        wino_load_tile(fusion, relu, 6, v, v_stride, load);                                                            \
     }
-#define WINO_LOAD_FUNCTIONS(name, fusion, relu)                                                                        \
-    WINO_LOAD_FUNCTION(name, fusion, relu, 4)                                                                          \
-    WINO_LOAD_FUNCTION(name, fusion, relu, 6)
 
-WINO_LOAD_FUNCTIONS(main, US_WINO_MAIN, 0)
-WINO_LOAD_FUNCTIONS(product, US_WINO_PRODUCT, 0)
-WINO_LOAD_FUNCTIONS(sum, US_WINO_SUM, 0)
-WINO_LOAD_FUNCTIONS(main_relu, US_WINO_MAIN, 1)
-WINO_LOAD_FUNCTIONS(product_relu, US_WINO_PRODUCT, 1)
-WINO_LOAD_FUNCTIONS(sum_relu, US_WINO_SUM, 1)
+WINO_LOAD_FUNCTION(main, US_WINO_MAIN, 0)
+WINO_LOAD_FUNCTION(product, US_WINO_PRODUCT, 0)
+WINO_LOAD_FUNCTION(sum, US_WINO_SUM, 0)
+WINO_LOAD_FUNCTION(main_relu, US_WINO_MAIN, 1)
+WINO_LOAD_FUNCTION(product_relu, US_WINO_PRODUCT, 1)
+WINO_LOAD_FUNCTION(sum_relu, US_WINO_SUM, 1)
 
 /* ---- the entries ---- */
 
@@ -330,15 +327,11 @@ static void wino_input(int m, float *v, size_t v_stride, const float *x, size_t 
         wino_input_6(v, v_stride, x, row_stride);
 }
 
-static void wino_input_load(int m, float *v, size_t v_stride, const struct us_wino_load *load) {
-    static void (*const functions[2][3][2])(float *, size_t, const struct us_wino_load *) = {
-        {{wino_main_4, wino_main_6}, {wino_product_4, wino_product_6}, {wino_sum_4, wino_sum_6}},
-        {{wino_main_relu_4, wino_main_relu_6},
-         {wino_product_relu_4, wino_product_relu_6},
-         {wino_sum_relu_4, wino_sum_relu_6}},
-    };
+static void wino_input_load(float *v, size_t v_stride, const struct us_wino_load *load) {
+    static void (*const functions[2][3])(float *, size_t, const struct us_wino_load *) = {
+        {wino_main, wino_product, wino_sum}, {wino_main_relu, wino_product_relu, wino_sum_relu}};
 
-    functions[load->relu != 0][load->fusion][m == 6](v, v_stride, load);
+    functions[load->relu != 0][load->fusion](v, v_stride, load);
 }
 
 static void wino_output_whole(int m, float *y, size_t row_stride, const float *mm, size_t m_stride, const float *bias) {

@@ -188,10 +188,8 @@ size_t us_wino_slab_bytes(int m) {
 
 /* Pixels of a whole tile at (y, x) that the transform can take from where they are. */
 static int load_in_place(const struct us_conv_job *job, int n, int b, int y, int x, struct us_wino_load *load) {
-    if (job->tile == 2) /* has no such transform: few layers, little to gain */
-        return 0;
-    if (job->row == us_input_row)
-        return us_input_load(job->source, n, b, y, SIDE(job->tile), x, load);
+    if (job->row == us_input_row) /* of smaller tiles there are few */
+        return job->tile == 6 && us_input_load(job->source, n, b, y, SIDE(6), x, load);
     if (job->row != us_plain_row || !us_map_contiguous((const struct us_map *)job->source, y, SIDE(job->tile)))
         return 0;
     memset(load, 0, sizeof *load);
@@ -205,7 +203,7 @@ static void transform_loaded(const struct us_conv_job *job, float *v, size_t v_x
     if (!fused && !load->main.scale && !load->relu)
         job->ctx->kern.wino_input(m, v, v_xi, load->main.x, load->main.row_stride);
     else
-        job->ctx->kern.wino_input_load(m, v, v_xi, load);
+        job->ctx->kern.wino_input_load(v, v_xi, load);
     load->main.x += (size_t)(fused ? m / 2 : m) * US_LANES;
     load->skip.x += fused ? (size_t)m * US_LANES : 0;
 }

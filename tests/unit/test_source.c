@@ -42,7 +42,7 @@ static int compare_row(const struct us_pass *pass, int unit, int n, int b, int y
 
 /* Compares a tile that the transform loads itself with one made of rows; adds to `loaded` where it can. */
 static int compare_tile(const struct us_pass *pass, int unit, int n, int b, int h, int w, float *tmp, int *loaded) {
-    enum { M = 4, SIDE = M + 2, XI = SIDE * SIDE };
+    enum { M = 6, SIDE = M + 2, XI = SIDE * SIDE };
     const int y = 2 * draw((h - SIDE) / 2) + 1, x = 2 * draw((w - SIDE) / 2) + 1, fits = y + SIDE <= h && x + SIDE <= w;
     float rows[XI * US_LANES], want[XI * US_LANES], v[XI * US_LANES];
     struct us_input_source source;
@@ -56,7 +56,7 @@ static int compare_tile(const struct us_pass *pass, int unit, int n, int b, int 
     for (r = 0; r < SIDE; r++)
         us_input_row(&source, n, b, y + r, x, x + SIDE, rows + (size_t)(r * SIDE * US_LANES), tmp);
     pass->ctx->kern.wino_input(M, want, US_LANES, rows, (size_t)(SIDE * US_LANES));
-    pass->ctx->kern.wino_input_load(M, v, US_LANES, &load);
+    pass->ctx->kern.wino_input_load(v, US_LANES, &load);
     return memcmp(v, want, sizeof v) != 0;
 }
 
