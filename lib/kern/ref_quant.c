@@ -45,8 +45,10 @@ static void quant_input(int16_t *v, size_t v_stride, const int16_t *x, size_t ro
 
         for (int i = 0; i < T * T; i++)
             in[i] = x[(size_t)(i / T) * row_stride + (size_t)(i % T) * LANES + (size_t)l];
+        US_ROLLED
         for (int j = 0; j < T; j++)
             input_axis(half + j, T, in + j, T);
+        US_ROLLED
         for (int i = 0; i < T; i++)
             input_axis(out + i * T, 1, half + i * T, 1);
         for (int i = 0; i < T * T; i++)
@@ -71,8 +73,10 @@ static void quant_output(float *y, size_t row_stride, int rows, int cols, const 
 
         for (int i = 0; i < T * T; i++)
             in[i] = (float)m[(size_t)i * m_stride + (size_t)l] * scale[i * LANES + l];
+        US_ROLLED
         for (int j = 0; j < T; j++)
             output_axis(half + j, T, in + j, T);
+        US_ROLLED
         for (int i = 0; i < M; i++)
             output_axis(out + i * M, 1, half + i * T, 1);
         for (int i = 0; i < rows; i++)
@@ -131,19 +135,19 @@ static void widen_row(int16_t *dst, const uint8_t *x, size_t n, int zero) {
         dst[i] = (int16_t)(x[i] - zero);
 }
 
-static uint8_t larger(uint8_t a, uint8_t b) {
-    return a > b ? a : b;
-}
-
-/* A function of its own: gcc makes 7 KB of the two loops together. */
-static US_NOINLINE void pool_pixel(uint8_t *dst, const uint8_t *top, const uint8_t *bottom) {
+/* A pixel. */
+static void take_larger(uint8_t *restrict dst, const uint8_t *restrict x) {
     for (int l = 0; l < LANES; l++)
-        dst[l] = larger(larger(top[l], top[l + LANES]), larger(bottom[l], bottom[l + LANES]));
+        dst[l] = x[l] > dst[l] ? x[l] : dst[l];
 }
 
 static void pool_bytes(uint8_t *dst, const uint8_t *top, const uint8_t *bottom, size_t n) {
-    for (size_t x = 0; x < n; x++)
-        pool_pixel(dst + x * LANES, top + 2 * x * LANES, bottom + 2 * x * LANES);
+    for (size_t x = 0; x < n; x++, dst += LANES, top += 2 * LANES, bottom += 2 * LANES) {
+        memcpy(dst, top, LANES);
+        take_larger(dst, top + LANES);
+        take_larger(dst, bottom);
+        take_larger(dst, bottom + LANES);
+    }
 }
 
 int US_QUANT(struct us_kernels *k) {
