@@ -5,6 +5,7 @@
 
 #include "common/args.h"
 #include "common/bar.h"
+#include "common/calibration.h"
 #include "common/files.h"
 #include "common/history.h"
 #include "common/launch.h"
@@ -348,6 +349,16 @@ static int store_threshold(struct run *run, struct problem *problem) {
     return 0;
 }
 
+static int calibrate(struct run *run, struct problem *problem) {
+    int error;
+    if (!run->settings.quiet)
+        fputs("Calibrating the model for 8 bits.\n", stderr);
+    if (calibrate_model(run->model, run->training_set, run->settings.calibration_images, run->launch.cancel, problem))
+        return -1;
+    error = unetstar_model_save(run->model, run->model_path);
+    return error ? problem_from_library(problem, NULL, error) : 0;
+}
+
 static int measure(struct run *run, struct problem *problem) {
     struct scoring scoring = {0};
     struct table table = {0};
@@ -428,6 +439,8 @@ static int run_training(struct run *run, const struct args *args, struct problem
         code = save_model(run, problem) ? EXIT_FAILED : EXIT_FINE;
     if (code == EXIT_FINE && run->settings.choose_threshold)
         code = store_threshold(run, problem) ? EXIT_FAILED : EXIT_FINE;
+    if (code == EXIT_FINE && run->settings.calibration_images)
+        code = calibrate(run, problem) ? EXIT_FAILED : EXIT_FINE;
     if (code == EXIT_FINE && run->split.test.count)
         code = measure(run, problem) ? EXIT_FAILED : EXIT_FINE;
     if (code == EXIT_FINE && !run->settings.quiet)

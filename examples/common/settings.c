@@ -190,6 +190,8 @@ void settings_arguments(struct args *args, struct settings *settings) {
     args_group(args, "After the training");
     args_bool(args, "store-threshold", &settings->choose_threshold,
               "segment the training images, and store in the model the threshold with the best F1");
+    args_int32(args, "calibrate", &settings->calibration_images, 0, 1024,
+               "prepare the model for segmenting with --precision int8, on so many training images");
     args_group(args, "Test at the end");
     args_double(args, "threshold", &settings->threshold, 0, 1, "a pixel is vessel from this probability on");
     args_choice(args, "tta", views, &settings->tta, "average over mirrored (2, 4) and turned (8) views (also --views)");

@@ -21,7 +21,7 @@ struct settings {
     int32_t validation_count; /* whole images, 0: a fifth */
     int64_t checkpoint_every;
     int32_t preset, resume, overwrite, list, pictures, threads, quiet;
-    int32_t choose_threshold, tta;
+    int32_t choose_threshold, calibration_images, tta;
     double threshold;
 };
 

@@ -140,5 +140,17 @@ refused("or without a model", run(EVALUATE, "--predictions", at("data", "images"
 refused("neither number nor word", run(SEGMENT, MODEL, IMAGE, "--threshold", "modell"), 2, "modell", "the word model")
 refused("a training has no threshold before", run(TRAIN, at("data"), "--threshold", "model"), 2, "not a number")
 
+# ---- Prepared for 8 bits ----
+
+code, out, error = run(TRAIN, at("data"), *SHORT, "--all", "--calibrate", 2, "-o", at("c"))
+checks.check("--calibrate says what it does and keeps the threshold", code == 0 and "Calibrating" in error
+             and stored(at("c", "model.safetensors")) == text, error[-200:])
+for precision in ("fast", "int8"):
+    code, out, error = run(SEGMENT, at("c", "model.safetensors"), IMAGE, "--precision", precision, "-o",
+                           at("c-" + precision))
+    checks.check(f"--precision {precision} of a calibrated model", code == 0, error)
+checks.check("8 bits are other arithmetic", read(at("c-fast", "eye1-probability.png"))
+             != read(at("c-int8", "eye1-probability.png")))
+
 shutil.rmtree(top, ignore_errors=True)
 checks.finish()
