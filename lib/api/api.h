@@ -136,7 +136,7 @@ int us_bundle_write(const struct us_bundle *bundle, const char *path); /* atomic
 
 int us_read_params(const struct us_st_file *file, const char *prefix, const struct us_net *net, struct us_params *params);
 int us_read_fields(const struct us_st_file *file, const char *prefix, const struct us_field *fields, void *object);
-/* Calibrations (calibration.c): written when there is one; read when the file has one. */
+/* Calibrations (calibration_text.c): written when there is one; read when the file has one. */
 int us_bundle_calibration(struct us_bundle *bundle, const struct us_net *net, const struct us_calibration *calibration);
 int us_read_calibration(const struct us_st_file *file, unetstar_model *model);
 /* A model of an opened file; options NULL: from the metadata, or from the shapes. */

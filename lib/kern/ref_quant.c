@@ -45,8 +45,10 @@ static void quant_input(int16_t *v, size_t v_stride, const int16_t *x, size_t ro
 
         for (int i = 0; i < T * T; i++)
             in[i] = x[(size_t)(i / T) * row_stride + (size_t)(i % T) * LANES + (size_t)l];
+        US_ROLLED
         for (int j = 0; j < T; j++)
             input_axis(half + j, T, in + j, T);
+        US_ROLLED
         for (int i = 0; i < T; i++)
             input_axis(out + i * T, 1, half + i * T, 1);
         for (int i = 0; i < T * T; i++)
@@ -71,8 +73,10 @@ static void quant_output(float *y, size_t row_stride, int rows, int cols, const 
 
         for (int i = 0; i < T * T; i++)
             in[i] = (float)m[(size_t)i * m_stride + (size_t)l] * scale[i * LANES + l];
+        US_ROLLED
         for (int j = 0; j < T; j++)
             output_axis(half + j, T, in + j, T);
+        US_ROLLED
         for (int i = 0; i < M; i++)
             output_axis(out + i * M, 1, half + i * T, 1);
         for (int i = 0; i < rows; i++)

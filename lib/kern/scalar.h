@@ -28,6 +28,15 @@
 #define US_UNROLL
 #endif
 
+/* No unrolling of a loop with constant bounds whose body is long enough as it is. */
+#if defined(__clang__)
+#define US_ROLLED _Pragma("nounroll")
+#elif defined(__GNUC__)
+#define US_ROLLED _Pragma("GCC unroll 1")
+#else
+#define US_ROLLED
+#endif
+
 static US_INLINE uint32_t us_bits(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof u);

@@ -21,7 +21,8 @@ static US_INLINE void quant_tile(const struct us_quant_multiply *p, const int16_
         for (int j = 0; j < cols; j++)
             acc[i][j] = vi_zero();
     }
-    for (int b = 0; b < p->in_blocks; b++, v += p->v_in, u += TAP)
+    for (int b = 0; b < p->in_blocks; b++, v += p->v_in, u += TAP) {
+        US_ROLLED
         for (int pair = 0; pair < LANES; pair += 2) {
             vw w[TILE_COLS];
 
@@ -37,6 +38,7 @@ static US_INLINE void quant_tile(const struct us_quant_multiply *p, const int16_
                     acc[i][j] = vi_madd(acc[i][j], in, w, j);
             }
         }
+    }
     US_UNROLL
     for (int i = 0; i < px; i++) {
         US_UNROLL
@@ -122,6 +124,7 @@ static US_INLINE void quant_input_axis(vh *o, const vh *x) {
 static US_NOINLINE void quant_input(int16_t *v, size_t v_stride, const int16_t *x, size_t row_stride) {
     vh half[QT * QT * HN];
 
+    US_ROLLED
     for (int j = 0; j < QT; j++)
         for (int h = 0; h < HN; h++) {
             vh in[QT], o[QT];
@@ -134,6 +137,7 @@ static US_NOINLINE void quant_input(int16_t *v, size_t v_stride, const int16_t *
             for (int i = 0; i < QT; i++)
                 half[(i * QT + j) * HN + h] = o[i];
         }
+    US_ROLLED
     for (int i = 0; i < QT; i++)
         for (int h = 0; h < HN; h++) {
             vh in[QT], o[QT];
@@ -161,6 +165,7 @@ static US_NOINLINE void quant_output_whole(float *y, size_t row_stride, const in
                                            const float *scale, const float *bias) {
     vf half[QM * QT * NV];
 
+    US_ROLLED
     for (int j = 0; j < QT; j++)
         for (int v = 0; v < NV; v++) {
             vf x[QT], o[QM];
@@ -174,6 +179,7 @@ static US_NOINLINE void quant_output_whole(float *y, size_t row_stride, const in
             for (int i = 0; i < QM; i++)
                 half[(i * QT + j) * NV + v] = o[i];
         }
+    US_ROLLED
     for (int i = 0; i < QM; i++)
         for (int v = 0; v < NV; v++) {
             const vf b = v_load(bias + v * VW);
