@@ -96,7 +96,7 @@ UNETSTAR_API int32_t unetstar_numerics_version(void);
 
 /* What the library in use was built with: a sum of UNETSTAR_FEATURE_*. Thread A. Since 0.1. */
 enum {
-    UNETSTAR_FEATURE_TRAINING = 1, /* also calibration, datasets, metrics, the synthetic fundus, layer primitives */
+    UNETSTAR_FEATURE_TRAINING = 1, /* also datasets, metrics, the synthetic fundus, layer primitives */
     UNETSTAR_FEATURE_FILES = 2,    /* functions that take paths */
     UNETSTAR_FEATURE_THREADS = 4   /* n_threads above 1 without a runner */
 };
