@@ -80,9 +80,9 @@ code, out, error = run(TRAIN, at("data"), *SHORT, "--all", "--no-store-threshold
 PLAIN = at("b", "model.safetensors")
 checks.check("--no-store-threshold", code == 0 and stored(PLAIN) is None and parts_of(PLAIN)[1] == parts_of(MODEL)[1],
              error)
-code, out, error = run(TRAIN, at("data"), *SHORT, "--folds", 5, "--fold", 0, "--quiet", "-o", at("q"))
+code, out, error = run(TRAIN, at("data"), *SHORT, "--folds", 5, "--fold", 0, "--quiet", "-o", at("c"))
 checks.check("the table of a training tells both", code == 0 and "stored in the model" in out
-             and "at_stored_threshold" in report(at("q")), out[-200:])
+             and "at_stored_threshold" in report(at("c")), out[-200:])
 empty = at("empty")
 for i in range(2):
     write(os.path.join(empty, "images", f"eye{i}.png"), p.png(W, H, 3, p.photo_bytes(W, H, i)))
@@ -142,15 +142,15 @@ refused("a training has no threshold before", run(TRAIN, at("data"), "--threshol
 
 # ---- Prepared for 8 bits ----
 
-code, out, error = run(TRAIN, at("data"), *SHORT, "--all", "--calibrate", 2, "-o", at("q"))
+code, out, error = run(TRAIN, at("data"), *SHORT, "--all", "--calibrate", 2, "-o", at("eight"))
 checks.check("--calibrate says what it does and keeps the threshold", code == 0 and "Calibrating" in error
-             and stored(at("q", "model.safetensors")) == text, error[-200:])
+             and stored(at("eight", "model.safetensors")) == text, error[-200:])
 for precision in ("fast", "int8"):
-    code, out, error = run(SEGMENT, at("q", "model.safetensors"), IMAGE, "--precision", precision, "-o",
-                           at("q-" + precision))
+    code, out, error = run(SEGMENT, at("eight", "model.safetensors"), IMAGE, "--precision", precision, "-o",
+                           at("eight-" + precision))
     checks.check(f"--precision {precision} of a calibrated model", code == 0, error)
-checks.check("8 bits are other arithmetic", read(at("q-fast", "eye1-probability.png"))
-             != read(at("q-int8", "eye1-probability.png")))
+checks.check("8 bits are other arithmetic", read(at("eight-fast", "eye1-probability.png"))
+             != read(at("eight-int8", "eye1-probability.png")))
 
 shutil.rmtree(top, ignore_errors=True)
 checks.finish()
