@@ -34,9 +34,6 @@ NO_FILES(unetstar_trainer_load, unetstar_trainer *trainer, const char *path)
 #endif
 
 #if !US_TRAINING
-NO_TRAINING(unetstar_calibration_options_init, unetstar_calibration_options *options, size_t size)
-NO_TRAINING(unetstar_model_calibrate, unetstar_model *model, const unetstar_image *const *images, int64_t n,
-    const unetstar_calibration_options *options, const unetstar_cancel *cancel)
 NO_TRAINING(unetstar_conv2d_options_init, unetstar_conv2d_options *options, size_t size)
 NO_TRAINING(unetstar_conv2d_forward, unetstar_context *context, const unetstar_conv2d_options *options, int64_t n,
     int64_t c, int64_t h, int64_t w, int64_t c_out, const float *x, const float *weight, const float *bias,
