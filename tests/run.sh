@@ -129,7 +129,7 @@ if build minimal -Dtraining=false -Dfiles=false -Dthreads=false -Dexamples=disab
     check minimal 'size, imports, what is left out' minimal-size minimal-absent headers-imports headers-exports headers-archive headers-isa
     sed -n 's/^\(stripped: .*\)/  \1/p' build/minimal/meson-logs/testlog.txt | head -n 1
 fi
-if CC=gcc build sanitize --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false; then
+if CC=gcc build sanitize -Disa=avx2 --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false; then
     check sanitize 'address and undefined behaviour' --suite unit --suite golden --suite api --suite fuzz --suite programs --timeout-multiplier 4
 fi
 if [ "$machine" != x86_64 ]; then
@@ -146,7 +146,7 @@ if [ "$level" != ci ]; then
     if [ "$machine" = x86_64 ] && [ -f build/aarch64/build.ninja ]; then
         check aarch64 'every case of the kernels' --suite kern --test-args '--part 1' --timeout-multiplier 4
     fi
-    if CC=clang build thread --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dexamples=disabled; then
+    if CC=clang build thread -Disa=avx2 --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dexamples=disabled; then
         check thread 'thread sanitizer' --suite api --timeout-multiplier 10
     fi
     if build valgrind --buildtype=debugoptimized -Disa=avx2 -Dexamples=disabled; then
