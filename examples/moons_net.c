@@ -147,8 +147,7 @@ static int forward_norm(struct net *net, int32_t i, int32_t n) {
     if (!net->shape.norm)
         return 0;
     return unetstar_layer_norm_forward(net->context, n, net->shape.width, 1, 1, block->x, values(net, i, GAIN),
-                                       values(net, i, SHIFT), NORM_EPS, block->normed, block->mean,
-                                       block->inverse_std);
+                                       values(net, i, SHIFT), NORM_EPS, block->normed, block->mean, block->inverse_std);
 }
 
 static int forward_branch(struct net *net, int32_t i, int32_t n, int32_t part, float *before, float *after) {
@@ -240,8 +239,7 @@ static int backward_branch(struct net *net, int32_t i, int32_t n, int32_t part, 
     }
     if (!error)
         error = unetstar_linear_backward(net->context, n, net->shape.width, hidden(net), net->blocks[i].normed,
-                                         values(net, i, part), d, dx, slopes(net, i, part),
-                                         slopes(net, i, part + 1));
+                                         values(net, i, part), d, dx, slopes(net, i, part), slopes(net, i, part + 1));
     return error;
 }
 
@@ -251,9 +249,9 @@ static int backward_block(struct net *net, int32_t i, int32_t n) {
     unetstar_context *context = net->context;
     const int64_t wide = n * hidden(net), slim = n * (int64_t)net->shape.width;
     float *dfused = net->wide[0], *dp = net->wide[1], *dq = net->wide[2];
-    int error = unetstar_linear_backward(context, n, hidden(net), net->shape.width, block->fused,
-                                         values(net, i, WEIGHT_OUT), net->slim[0], dfused, slopes(net, i, WEIGHT_OUT),
-                                         slopes(net, i, BIAS_OUT));
+    int error =
+        unetstar_linear_backward(context, n, hidden(net), net->shape.width, block->fused, values(net, i, WEIGHT_OUT),
+                                 net->slim[0], dfused, slopes(net, i, WEIGHT_OUT), slopes(net, i, BIAS_OUT));
     if (!error && net->shape.fusion == FUSE_STAR)
         error = unetstar_multiply_backward(context, wide, block->p, block->q, dfused, dp, dq);
     else if (!error && net->shape.fusion == FUSE_SUM)
@@ -289,8 +287,8 @@ int net_backward(struct net *net, const float *xy, int32_t n) {
     for (i = depth - 1; i >= 0 && !error; i--)
         error = backward_block(net, i, n);
     if (!error)
-        error = unetstar_linear_backward(net->context, n, 2, net->shape.width, xy,
-                                         net->weights + net->parts[0].offset, net->slim[0], NULL,
-                                         net->gradient + net->parts[0].offset, net->gradient + net->parts[1].offset);
+        error = unetstar_linear_backward(net->context, n, 2, net->shape.width, xy, net->weights + net->parts[0].offset,
+                                         net->slim[0], NULL, net->gradient + net->parts[0].offset,
+                                         net->gradient + net->parts[1].offset);
     return error;
 }

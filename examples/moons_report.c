@@ -70,9 +70,9 @@ int report_write_csv(const char *path, const struct measured *all, int32_t count
     fprintf(file.stream, "variant,seed,parameters,training_accuracy,held_out_accuracy,failed\n");
     for (k = 0; k < count; k++)
         for (i = 0; i < all[k].count; i++)
-            fprintf(file.stream, "%s,%llu,%lld,%.6f,%.6f,%d\n", all[k].name,
-                    (unsigned long long)all[k].results[i].seed, (long long)all[k].parameters,
-                    all[k].results[i].training, all[k].results[i].held_out, (int)all[k].results[i].failed);
+            fprintf(file.stream, "%s,%llu,%lld,%.6f,%.6f,%d\n", all[k].name, (unsigned long long)all[k].results[i].seed,
+                    (long long)all[k].parameters, all[k].results[i].training, all[k].results[i].held_out,
+                    (int)all[k].results[i].failed);
     return outfile_commit(&file, problem);
 }
 
@@ -100,8 +100,9 @@ int report_write_json(const char *path, const char *settings, const struct measu
     int32_t k;
     if (outfile_open(&file, path, problem))
         return -1;
-    fprintf(file.stream, "{\n  \"program\": \"unetstar-moons\",\n  \"version\": \"%s\",\n  \"settings\": {%s},\n"
-                         "  \"variants\": [\n",
+    fprintf(file.stream,
+            "{\n  \"program\": \"unetstar-moons\",\n  \"version\": \"%s\",\n  \"settings\": {%s},\n"
+            "  \"variants\": [\n",
             unetstar_version_string(), settings);
     for (k = 0; k < count; k++) {
         write_variant(file.stream, &all[k]);

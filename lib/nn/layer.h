@@ -27,4 +27,10 @@ int us_conv2d_direct_forward(us_context *ctx, const struct us_conv2d *d, int64_t
 int us_conv2d_direct_backward(us_context *ctx, const struct us_conv2d *d, int64_t ho, int64_t wo, const float *x,
                               const float *weight, const float *dy, float *dx, float *dweight, float *dbias);
 
+/* The same for 1x1 maps and a 1x1 kernel, faster (layer_linear.c). */
+int us_linear_forward(us_context *ctx, int64_t n, int64_t c, int64_t c_out, const float *x, const float *weight,
+                      const float *bias, float *y);
+int us_linear_backward(us_context *ctx, int64_t n, int64_t c, int64_t c_out, const float *x, const float *weight,
+                       const float *dy, float *dx, float *dweight, float *dbias);
+
 #endif

@@ -1,6 +1,7 @@
 /*
  * layer_conv.c - two-dimensional convolution on plain buffers. The geometry of the network's layers (3x3, stride 1,
- * padding 1) is computed as the network does, on maps in blocks of 16 channels; the others go to layer_conv_direct.c.
+ * padding 1) is computed as the network does, on maps in blocks of 16 channels; linear layers go to layer_linear.c, all
+ * others to layer_conv_direct.c.
  */
 #include "nn/layer.h"
 
@@ -79,6 +80,12 @@ int us_conv2d_output(const struct us_conv2d *d, int64_t *ho, int64_t *wo) {
 static int is_network_layer(const struct us_conv2d *d) {
     return d->kernel_h == 3 && d->kernel_w == 3 && d->stride_h == 1 && d->stride_w == 1 && d->padding_h == 1 &&
            d->padding_w == 1 && d->dilation == 1 && d->groups == 1;
+}
+
+/* One weight for each pair of values, whatever the stride and dilation are. */
+static int is_linear(const struct us_conv2d *d) {
+    return d->h == 1 && d->w == 1 && d->kernel_h == 1 && d->kernel_w == 1 && !d->padding_h && !d->padding_w &&
+           d->groups == 1;
 }
 
 /* ---- Weights: (c_out, c, 3, 3) and [out][in][ky][kx][ci][co] ---- */
@@ -321,6 +328,8 @@ int us_conv2d_forward(us_context *ctx, const struct us_conv2d *d, const float *x
         return code;
     if (is_network_layer(d))
         return map_forward(ctx, d, x, weight, bias, y);
+    if (is_linear(d))
+        return us_linear_forward(ctx, d->n, d->c, d->c_out, x, weight, bias, y);
     return us_conv2d_direct_forward(ctx, d, ho, wo, x, weight, bias, y);
 }
 
@@ -332,5 +341,7 @@ int us_conv2d_backward(us_context *ctx, const struct us_conv2d *d, const float *
         return code;
     if (is_network_layer(d))
         return map_backward(ctx, d, x, weight, dy, dx, dweight, dbias);
+    if (is_linear(d))
+        return us_linear_backward(ctx, d->n, d->c, d->c_out, x, weight, dy, dx, dweight, dbias);
     return us_conv2d_direct_backward(ctx, d, ho, wo, x, weight, dy, dx, dweight, dbias);
 }

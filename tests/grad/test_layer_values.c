@@ -262,6 +262,53 @@ static void test_conv_naive(void **state) {
 
 /* ---- Threads ---- */
 
+/* ---- A linear layer is a 1x1 convolution: over the pixels of one image or the values of many, the sums are the same ---- */
+
+static void transpose(const float *from, int64_t rows, int64_t columns, float *to) {
+    int64_t i, k;
+    for (i = 0; i < rows; i++)
+        for (k = 0; k < columns; k++)
+            to[k * rows + i] = from[i * columns + k];
+}
+
+static void check_linear(int64_t n, int64_t c, int64_t c_out, const float *bias) {
+    const float *x = grad_random(n * c, -1, 1), *dy = grad_random(n * c_out, -1, 1);
+    const float *weight = grad_random(c * c_out, -1, 1);
+    float *xt = grad_zeros(n * c), *dyt = grad_zeros(n * c_out), *got[4], *want[4], *turned = grad_zeros(n * (c + c_out));
+    const int64_t counts[4] = {n * c_out, n * c, c * c_out, c_out};
+    unetstar_conv2d_options o;
+    int i;
+    OK(unetstar_conv2d_options_init(&o, sizeof o));
+    o.kernel_h = o.kernel_w = 1;
+    o.padding_h = o.padding_w = 0;
+    for (i = 0; i < 4; i++) {
+        got[i] = grad_zeros(counts[i]);
+        want[i] = grad_zeros(counts[i]);
+    }
+    transpose(x, n, c, xt);
+    transpose(dy, n, c_out, dyt);
+    OK(unetstar_linear_forward(ctx, n, c, c_out, x, weight, bias, got[0]));
+    OK(unetstar_linear_backward(ctx, n, c, c_out, x, weight, dy, got[1], got[2], got[3]));
+    OK(unetstar_conv2d_forward(ctx, &o, 1, c, 1, n, c_out, xt, weight, bias, turned));
+    transpose(turned, c_out, n, want[0]);
+    OK(unetstar_conv2d_backward(ctx, &o, 1, c, 1, n, c_out, xt, weight, dyt, turned, want[2], want[3]));
+    transpose(turned, c, n, want[1]);
+    for (i = 0; i < 4; i++)
+        assert_memory_equal(got[i], want[i], (size_t)counts[i] * sizeof(float));
+}
+
+static void test_linear_is_convolution(void **state) {
+    static const int64_t sizes[] = {2, 7, 8, 9, 15, 16, 17, 33, 100};
+    size_t i, k;
+    (void)state;
+    for (i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+            check_linear(sizes[(i + k) % 9], sizes[i], sizes[k], grad_random(sizes[k], -1, 1));
+            check_linear(sizes[(2 * i + k) % 9], sizes[i], sizes[k], NULL);
+            grad_release(NULL);
+        }
+}
+
 static void compute(unetstar_context *context, const float *x, const float *weight, const float *dy, float *out) {
     enum { N = 3, C = 20, H = 24, W = 18, MAP = N * C * H * W, WEIGHT = C * C * 9 };
     float *mean = out + 8 * MAP, *inverse = mean + N * C;
@@ -537,6 +584,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_threads, grad_release),
         cmocka_unit_test(test_misuse_conv),
         cmocka_unit_test(test_misuse_norm),
+        cmocka_unit_test_teardown(test_linear_is_convolution, grad_release),
         cmocka_unit_test(test_misuse_others),
         cmocka_unit_test(test_misuse_loss),
         cmocka_unit_test(test_out_of_memory),
