@@ -25,7 +25,7 @@ static const char about[] = "Draws the decision boundaries of small networks on 
 static const char examples[] =
     "  unetstar-moons                                                     the figure, 5 seeds\n"
     "  unetstar-moons --width 100 --epochs 30 --optimizer sgd -o paper    as the paper's figure; takes a minute\n"
-    "  unetstar-moons --variants sum,star --no-norm                       sum: a straight line\n"
+    "  unetstar-moons --no-norm --learning-rate 0.03 --epochs 100         sum is then exactly a straight line\n"
     "  unetstar-moons --noise 0.2 -o easy                                 where curves matter more";
 
 static const char closing[] =
@@ -123,7 +123,7 @@ static void settings_arguments(struct args *args, struct settings *s) {
     args_bool(args, "picture", &s->picture, "draw moons.png");
     args_group(args, "Points");
     args_int32(args, "points", &s->points, 4, 2000, "training points, half of them in each moon");
-    args_double(args, "noise", &s->noise, 0, 10, "standard deviation of their noise");
+    args_double(args, "noise", &s->noise, 0, 5, "standard deviation of their noise");
     args_int32(args, "test-points", &s->test_points, 2, 1000000, "points that are held out");
     args_uint64(args, "seed", &s->seed, "the first seed, of points, weights and order");
     args_int32(args, "seeds", &s->seeds, 1, 1000, "how many, from that one on");
@@ -210,7 +210,6 @@ struct judge {
     const struct variant *variant;
     struct net net;
     struct machine machine;
-    double bayes_noise;
 };
 
 static double logistic(double x) {
