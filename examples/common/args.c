@@ -29,9 +29,20 @@ static void number_text(char *text, size_t size, double value, int is_float) {
     }
 }
 
-static void describe_initial(struct arg *arg) {
-    char *text = arg->initial;
-    size_t size = sizeof arg->initial;
+static void list_text(const float value[8], char *text, size_t size) {
+    size_t used = 0;
+    int i;
+    for (i = 0; i < 8; i++) {
+        char number[40];
+        number_text(number, sizeof number, (double)value[i], 1);
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "," : "", number);
+        if (used >= size)
+            break;
+    }
+}
+
+void args_value(const struct arg *arg, char *text, size_t size) {
+    text[0] = 0;
     switch (arg->kind) {
     case ARG_BOOL:
         snprintf(text, size, "%s", *(int32_t *)arg->value ? "on" : "off");
@@ -65,13 +76,22 @@ static void describe_initial(struct arg *arg) {
         snprintf(text, size, "%ldx%ld", (long)((int32_t *)arg->value)[0], (long)((int32_t *)arg->value)[1]);
         break;
     case ARG_FLOATS:
-        snprintf(text, size, "all 1");
+        list_text(arg->value, text, size);
+        break;
+    case ARG_FLAG:
+        snprintf(text, size, "%s", *(int32_t *)arg->value ? "on" : "off");
         break;
     case ARG_GROUP:
     case ARG_ALIAS:
-    case ARG_FLAG:
         break;
     }
+}
+
+static void describe_initial(struct arg *arg) {
+    if (arg->kind == ARG_FLOATS)
+        snprintf(arg->initial, sizeof arg->initial, "all 1");
+    else if (arg->kind != ARG_FLAG)
+        args_value(arg, arg->initial, sizeof arg->initial);
 }
 
 static void add(struct args *args, enum arg_kind kind, const char *name, char letter, const char *placeholder,
@@ -155,6 +175,14 @@ void args_floats(struct args *args, const char *name, float value[8], const char
 
 void args_alias(struct args *args, const char *name, const char *option) {
     add(args, ARG_ALIAS, name, 0, NULL, NULL, 0, 0, NULL, option);
+}
+
+void args_remove(struct args *args, const char *name) {
+    int i, kept = 0;
+    for (i = 0; i < args->count; i++)
+        if (strcmp(args->items[i].name, name) != 0)
+            args->items[kept++] = args->items[i];
+    args->count = kept;
 }
 
 void args_common(struct args *args, int32_t *threads, int32_t *quiet) {

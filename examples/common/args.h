@@ -76,6 +76,11 @@ void args_floats(struct args *args, const char *name, float value[8], const char
 /* An older name, still understood. */
 void args_alias(struct args *args, const char *name, const char *option);
 
+/* Takes an option or a group heading out of a table that another program has filled. */
+void args_remove(struct args *args, const char *name);
+/* The value an option has now, as it would be written on a command line. */
+void args_value(const struct arg *arg, char *text, size_t size);
+
 /* Adds the group every program has: --threads, --seed (NULL: none), --quiet, --help, --version. */
 void args_common(struct args *args, int32_t *threads, int32_t *quiet);
 

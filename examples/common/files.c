@@ -98,7 +98,19 @@ static int is_picture_name(const char *name) {
     return found && name[0] != '.';
 }
 
-static int list_folder(const char *folder, int folders, struct names *names, struct problem *problem) {
+/* Pictures, folders, or files with an ending. */
+enum listed { LIST_PICTURES, LIST_FOLDERS, LIST_ENDING };
+
+static int is_listed(enum listed listed, const char *name, const char *path, const char *ending) {
+    if (listed == LIST_FOLDERS)
+        return name[0] != '.' && is_folder(path);
+    if (listed == LIST_ENDING)
+        return name[0] != '.' && ends_with(name, ending) && !is_folder(path);
+    return is_picture_name(name) && !is_folder(path);
+}
+
+static int list_folder(const char *folder, enum listed listed, const char *ending, struct names *names,
+                       struct problem *problem) {
     DIR *stream = opendir(folder[0] ? folder : ".");
     struct dirent *entry;
     int error;
@@ -106,7 +118,7 @@ static int list_folder(const char *folder, int folders, struct names *names, str
         return problem_set(problem, "cannot open folder %s: %s", folder, strerror(errno));
     for (errno = 0; (entry = readdir(stream)); errno = 0) {
         char *path = path_join(folder, entry->d_name);
-        if (folders ? entry->d_name[0] != '.' && is_folder(path) : is_picture_name(entry->d_name) && !is_folder(path))
+        if (is_listed(listed, entry->d_name, path, ending))
             names_add(names, entry->d_name);
         free(path);
     }
@@ -119,11 +131,15 @@ static int list_folder(const char *folder, int folders, struct names *names, str
 }
 
 int list_pictures(const char *folder, struct names *names, struct problem *problem) {
-    return list_folder(folder, 0, names, problem);
+    return list_folder(folder, LIST_PICTURES, NULL, names, problem);
 }
 
 int list_folders(const char *folder, struct names *names, struct problem *problem) {
-    return list_folder(folder, 1, names, problem);
+    return list_folder(folder, LIST_FOLDERS, NULL, names, problem);
+}
+
+int list_endings(const char *folder, const char *ending, struct names *names, struct problem *problem) {
+    return list_folder(folder, LIST_ENDING, ending, names, problem);
 }
 
 /* ---- Reading ---- */

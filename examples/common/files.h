@@ -28,6 +28,8 @@ int is_folder(const char *path);
 /* Names of the pictures in a folder (by extension), sorted; hidden files and other files are left out. */
 int list_pictures(const char *folder, struct names *names, struct problem *problem);
 
+/* Names of the files in a folder with this ending, sorted; hidden ones are left out. */
+int list_endings(const char *folder, const char *ending, struct names *names, struct problem *problem);
 /* Names of the folders in a folder, sorted. */
 int list_folders(const char *folder, struct names *names, struct problem *problem);
 

@@ -107,6 +107,7 @@ static void draw_ticks(FILE *svg, const struct frame *frame, int vertical, int w
 }
 
 static void draw_line(FILE *svg, const struct frame *frame, const struct line *line) {
+    static const char *const patterns[] = {"", "5 4", "9 4", "2 3", "9 3 2 3"};
     size_t i;
     int pen_down = 0;
     if (line->dots) {
@@ -116,8 +117,11 @@ static void draw_line(FILE *svg, const struct frame *frame, const struct line *l
                         to_x(frame, line->x[i]), to_y(frame, line->y[i]), line->colour);
         return;
     }
-    fprintf(svg, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-linejoin=\"round\"%s d=\"", line->colour,
-            line->dashed ? "1.2" : "2", line->dashed ? " stroke-dasharray=\"5 4\"" : "");
+    fprintf(svg, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-linejoin=\"round\"", line->colour,
+            line->dashed == 1 ? "1.2" : "2");
+    if (line->dashed > 0 && line->dashed < 5)
+        fprintf(svg, " stroke-dasharray=\"%s\"", patterns[line->dashed]);
+    fputs(" d=\"", svg);
     for (i = 0; i < line->count; i++) {
         int finite = isfinite(line->x[i]) && isfinite(line->y[i]);
         if (finite)
@@ -163,18 +167,22 @@ static void draw_plot(FILE *svg, const struct plot *plot, double left, int width
     label(svg, left + 18, frame.top + frame.height / 2, "middle", 13, turned, plot->y_label);
 }
 
-int plot_write(const char *path, const struct plot *plots, int count, int width, int height, struct problem *problem) {
-    struct outfile file;
+void plot_draw(FILE *svg, const struct plot *plots, int count, int width, int height) {
     int k;
-    if (outfile_open(&file, path, problem))
-        return -1;
-    fprintf(file.stream,
+    fprintf(svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
             "font-family=\"Helvetica, Arial, sans-serif\" fill=\"#20242a\">\n"
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
             count * width, height, count * width, height);
     for (k = 0; k < count; k++)
-        draw_plot(file.stream, &plots[k], (double)k * width, width, height);
-    fputs("</svg>\n", file.stream);
+        draw_plot(svg, &plots[k], (double)k * width, width, height);
+    fputs("</svg>\n", svg);
+}
+
+int plot_write(const char *path, const struct plot *plots, int count, int width, int height, struct problem *problem) {
+    struct outfile file;
+    if (outfile_open(&file, path, problem))
+        return -1;
+    plot_draw(file.stream, plots, count, width, height);
     return outfile_commit(&file, problem);
 }

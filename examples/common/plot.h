@@ -3,6 +3,7 @@
 #define EXAMPLES_PLOT_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "problem.h"
 
@@ -11,11 +12,11 @@ struct line {
     const char *colour;
     const double *x, *y; /* points that are not finite interrupt the line */
     size_t count;
-    int dashed;
+    int dashed; /* 1: thin dashes; 2, 3, 4: other patterns */
     int dots; /* points only, larger */
 };
 
-enum { PLOT_LINES = 4 };
+enum { PLOT_LINES = 20 };
 struct plot {
     const char *title, *x_label, *y_label;
     double x_low, x_high, y_low, y_high; /* low >= high: from the data */
@@ -32,6 +33,7 @@ struct plot {
 #define PLOT_GREEN "#148a5c"
 
 /* Plots side by side in one picture, each width x height pixels. */
+void plot_draw(FILE *svg, const struct plot *plots, int count, int width, int height);
 int plot_write(const char *path, const struct plot *plots, int count, int width, int height, struct problem *problem);
 
 #endif

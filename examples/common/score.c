@@ -145,6 +145,10 @@ static int score_one(const struct scoring *scoring, const struct sample *sample,
                                   : read_prediction(scoring, sample->name, &opened, probability, problem);
     if (!result)
         result = add_to_metrics(metrics, sample->name, &opened, probability, problem);
+    if (!result && scoring->visit) {
+        struct scored scored = {sample->name, probability, opened.label.data, opened.mask.data, opened.pixels};
+        result = scoring->visit(scoring->user, &scored, problem);
+    }
     if (!result && scoring->pictures)
         result = write_pictures(scoring, sample->name, &opened, probability, problem);
     free(probability);

@@ -6,6 +6,15 @@
 #include "table.h"
 #include "unetstar.h"
 
+/* One scored image, for those who count more than the tables do. Non-zero stops. */
+struct scored {
+    const char *name;
+    const float *probability;
+    const uint8_t *label, *mask;
+    int64_t pixels;
+};
+typedef int (*score_visit)(void *user, const struct scored *scored, struct problem *problem);
+
 struct scoring {
     unetstar_context *context;
     unetstar_session *session; /* NULL: read the maps of `predictions` instead */
@@ -14,6 +23,8 @@ struct scoring {
     double threshold;
     int quiet;
     int observer;         /* also score the second human */
+    score_visit visit; /* called after each image, NULL: none */
+    void *user;
     const char *pictures; /* folder for probability maps and error pictures, NULL: none */
 };
 

@@ -5,9 +5,9 @@
 
 static const struct choice presets[] = {
     {"original", PRESET_ORIGINAL}, {"original-rgb", PRESET_ORIGINAL_RGB}, {NULL, 0}};
-static const struct choice fusions[] = {
+const struct choice settings_fusions[] = {
     {"sum", UNETSTAR_FUSION_SUM}, {"star", UNETSTAR_FUSION_STAR}, {"concat", UNETSTAR_FUSION_CONCAT}, {NULL, 0}};
-static const struct choice activations[] = {{"none", UNETSTAR_ACTIVATION_NONE},
+const struct choice settings_activations[] = {{"none", UNETSTAR_ACTIVATION_NONE},
                                             {"relu", UNETSTAR_ACTIVATION_RELU},
                                             {"leaky-relu", UNETSTAR_ACTIVATION_LEAKY_RELU},
                                             {"relu6", UNETSTAR_ACTIVATION_RELU6},
@@ -53,7 +53,7 @@ const char *settings_metric_name(int32_t metric) {
 
 void settings_describe_model(const unetstar_model_options *model, char *text, size_t size) {
     snprintf(text, size, "fusion %s, activation %s, norm %s, %d levels, narrow %g, %d input channel%s%s",
-             choice_name(fusions, model->fusion), choice_name(activations, model->activation),
+             choice_name(settings_fusions, model->fusion), choice_name(settings_activations, model->activation),
              choice_name(norms, model->norm), (int)model->levels, model->narrow, (int)model->in_channels,
              model->in_channels == 1 ? "" : "s", model->full_resolution_head ? ", full-resolution head" : "");
 }
@@ -86,8 +86,8 @@ void settings_init(struct settings *settings, int32_t preset) {
 
 static void network_arguments(struct args *args, unetstar_model_options *model) {
     args_group(args, "Network");
-    args_choice(args, "fusion", fusions, &model->fusion, "how a skip connection meets the upsampled map");
-    args_choice(args, "activation", activations, &model->activation, "after every norm");
+    args_choice(args, "fusion", settings_fusions, &model->fusion, "how a skip connection meets the upsampled map");
+    args_choice(args, "activation", settings_activations, &model->activation, "after every norm");
     args_choice(args, "norm", norms, &model->norm, "after every convolution");
     args_int32(args, "norm-groups", &model->norm_groups, 1, 4096, "groups of --norm group");
     args_choice(args, "upsampling", upsamplings, &model->upsampling, "in the decoder");

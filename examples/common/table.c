@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "files.h"
+#include "json.h"
 
 /* One column: its name in files, its short name in the text table (NULL: files only), its place. */
 struct column {
@@ -167,49 +168,12 @@ int table_write_csv(const struct table *table, const char *path, struct problem 
 
 /* ---- JSON ---- */
 
-/* Bytes of the UTF-8 character that begins here, 0 when there is none: file names may hold anything. */
-static int utf8_length(const unsigned char *c) {
-    int i, n = c[0] < 0x80 ? 1 : c[0] >= 0xc2 && c[0] < 0xe0 ? 2 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3 : 4;
-    if ((n == 4 && (c[0] < 0xf0 || c[0] > 0xf4)) || (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
-        (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
-        return 0;
-    for (i = 1; i < n; i++)
-        if ((c[i] & 0xc0) != 0x80)
-            return 0;
-    return n;
-}
-
-static void json_text(FILE *stream, const char *text) {
-    const unsigned char *c = (const unsigned char *)text;
-    fputc('"', stream);
-    while (*c) {
-        int n = utf8_length(c);
-        if (*c == '"' || *c == '\\')
-            fprintf(stream, "\\%c", *c);
-        else if (*c < 32)
-            fprintf(stream, "\\u%04x", *c);
-        else if (!n)
-            fputs("\\ufffd", stream);
-        else
-            fwrite(c, 1, (size_t)n, stream);
-        c += n ? n : 1;
-    }
-    fputc('"', stream);
-}
-
-static void json_number(FILE *stream, double value) {
-    if (isfinite(value))
-        fprintf(stream, "%.9g", value);
-    else
-        fputs("null", stream);
-}
-
 static void json_scores(FILE *stream, const char *name, const unetstar_scores *scores) {
     size_t k;
     fputc('{', stream);
     if (name) {
         fputs("\"image\": ", stream);
-        json_text(stream, name);
+        json_write_text(stream, name);
         fputs(", ", stream);
     }
     for (k = 0; k < COLUMNS; k++) {
@@ -217,7 +181,7 @@ static void json_scores(FILE *stream, const char *name, const unetstar_scores *s
         if (columns[k].is_count)
             fprintf(stream, "%lld", counted(scores, &columns[k]));
         else
-            json_number(stream, score(scores, &columns[k]));
+            json_write_number(stream, score(scores, &columns[k]));
     }
     fputc('}', stream);
 }
@@ -226,7 +190,7 @@ static void json_member(FILE *stream, const char *key, const char *value) {
     if (!value)
         return;
     fprintf(stream, "  \"%s\": ", key);
-    json_text(stream, value);
+    json_write_text(stream, value);
     fputs(",\n", stream);
 }
 
@@ -242,9 +206,9 @@ int table_write_json(const struct table *table, const char *path, struct problem
     json_member(file.stream, "data", table->data);
     json_member(file.stream, "model", table->model);
     fputs("  \"best_f1\": {\"threshold\": ", file.stream);
-    json_number(file.stream, table->best_threshold);
+    json_write_number(file.stream, table->best_threshold);
     fputs(", \"f1\": ", file.stream);
-    json_number(file.stream, table->best_f1);
+    json_write_number(file.stream, table->best_f1);
     fputs("},\n  \"pooled\": ", file.stream);
     json_scores(file.stream, NULL, &table->pooled);
     if (table->stored_threshold > 0) {

@@ -1,0 +1,170 @@
+/* compare.h - what the parts of unetstar-compare share: a cell of the matrix, its record, and the numbers of a report. */
+#ifndef EXAMPLES_COMPARE_H
+#define EXAMPLES_COMPARE_H
+
+#include "common/datasets.h"
+#include "common/files.h"
+#include "common/history.h"
+#include "common/launch.h"
+#include "common/settings.h"
+#include "common/statistics.h"
+
+enum { LIST_MAX = 64 };
+enum { FOLD_OWN = -1 }; /* the split a data set ships */
+
+/* Pixels are counted inside the field of view, and over the whole image. */
+enum region { REGION_FIELD, REGION_WHOLE, REGIONS };
+enum { TP, FP, TN, FN, COUNTS };
+enum { CURVE_MOST = 200, RECORD_LIMIT = 60000 };
+
+/* One training: what varies. */
+struct cell {
+    int32_t fusion, activation, fold;
+    uint64_t seed;
+};
+/* "star-relu-fold2-seed2024", also the name of its files. The caller's to free. */
+char *cell_name(const struct cell *cell);
+
+/* What must be equal for two records to stand in one report, as texts. */
+struct facts {
+    char **names, **values;
+    size_t count;
+};
+void facts_add(struct facts *facts, const char *name, const char *value);
+void facts_free(struct facts *facts);
+
+struct image_result {
+    char *name;
+    long long counts[REGIONS][COUNTS]; /* at threshold 0.5 */
+    double roc[REGIONS], average_precision[REGIONS], f1[REGIONS];
+};
+
+struct curve {
+    double x[CURVE_MOST], y[CURVE_MOST];
+    size_t count;
+};
+
+/* A finished cell. */
+struct record {
+    struct cell cell;
+    int numerics;
+    char *version, *data, *split;
+    struct facts options;
+    struct names train, validate; /* sample names; those of the test are in images */
+    long long parameters, multiply_adds, best_epoch, epochs;
+    double train_seconds, test_seconds;
+    int threads;
+    struct history history;
+    struct image_result *images;
+    size_t image_count;
+    long long counts[REGIONS][COUNTS];
+    double roc[REGIONS], pr[REGIONS], average_precision[REGIONS];
+    struct curve curves[REGIONS][2]; /* ROC, PR */
+    struct score_histogram histograms[REGIONS];
+};
+int record_write(const struct record *record, const char *path, struct problem *problem);
+int record_read(struct record *record, const char *path, struct problem *problem);
+void record_free(struct record *record);
+/* Whether two records may stand side by side; `a` and `b` name them in the sentence. */
+int records_agree(const struct record *record, const struct record *other, const char *a, const char *b,
+                  struct problem *problem);
+
+/* Everything a run was told. */
+struct plan {
+    struct settings settings;
+    struct facts options; /* of every cell */
+    const char *out, *records, *fusion_text, *activation_text, *fold_text, *seed_text;
+    char *records_path, *work_path, *data_title;
+    int32_t jobs, report_only, again, times;
+    int partial; /* some cells failed */
+    struct collection collection;
+    struct cell *cells;
+    size_t cell_count;
+};
+/* The split and the settings of one cell. */
+int plan_split(const struct plan *plan, const struct cell *cell, struct split *split, struct indices *validation,
+               struct problem *problem);
+char *record_path(const struct plan *plan, const struct cell *cell);
+/* What the record of a cell says before there is a result: options, versions, names of samples. */
+void record_expect(struct record *record, const struct plan *plan, const struct cell *cell, const struct split *split,
+                   const struct indices *validation);
+/* Whether both are of the same training and test images. */
+int records_same_images(const struct record *record, const struct record *other);
+
+/* Trains and tests one cell, and writes its record. Goes on from the work folder where that fits. progress is told how
+ * far it is; non-zero from it stops. summary gets a few words about the result. Returns an exit code. */
+typedef int (*cell_progress)(void *user, double fraction, const char *text);
+int cell_run(const struct plan *plan, const struct cell *cell, const struct launch *launch, cell_progress progress,
+             void *user, char summary[160], struct problem *problem);
+/* Multiply-adds of one forward pass for each pixel of the input, whose sizes are multiples of 2^levels. */
+double multiply_adds_per_pixel(const unetstar_model_options *options);
+
+/* Runs cells in processes of their own, --jobs at a time. Returns an exit code. */
+int pool_run(const struct plan *plan, const struct launch *launch, const struct cell *todo, size_t count,
+             struct problem *problem);
+
+/* ---- The numbers of a report ---- */
+
+/* The article's columns, in its order, and average precision. */
+enum { COLUMN_ROC, COLUMN_PR, COLUMN_F1, COLUMN_ACCURACY, COLUMN_SENSITIVITY, COLUMN_SPECIFICITY, COLUMN_PRECISION,
+       COLUMN_AP, COLUMNS };
+enum { COLUMNS_SHOWN = COLUMN_AP };
+extern const char *const column_names[COLUMNS], *const column_headings[COLUMNS];
+extern const char *const region_names[REGIONS];
+
+struct table_row {
+    enum region region;
+    int32_t activation, fusion; /* fusion -1: star - sum */
+    int32_t fold;
+    int pooled; /* over all folds */
+    struct summary values[COLUMNS];
+};
+/* Star - sum image by image, the mean over seeds. */
+enum { PAIRED_F1, PAIRED_ROC, PAIRED_AP, PAIRED };
+extern const char *const paired_names[PAIRED];
+struct paired_row {
+    enum region region;
+    int32_t activation;
+    int measure;
+    struct paired paired;
+};
+struct cost_row {
+    int32_t fusion, activation;
+    long long parameters, multiply_adds; /* of a patch */
+    struct summary epochs, train_seconds, test_seconds;
+};
+
+struct axis32 {
+    int32_t items[LIST_MAX];
+    size_t count;
+};
+struct results {
+    struct record *records; /* sorted by activation, fusion, fold, seed */
+    size_t record_count;
+    struct axis32 fusions, activations, folds;
+    uint64_t *seeds;
+    size_t seed_count;
+    struct table_row *rows;
+    size_t row_count;
+    struct paired_row *paired;
+    size_t paired_count;
+    struct cost_row *costs;
+    size_t cost_count;
+    struct names missing;
+};
+/* Takes over the records. */
+void results_make(struct results *results, struct record *records, size_t count);
+void results_free(struct results *results);
+const struct record *results_find(const struct results *results, int32_t fusion, int32_t activation, int32_t fold,
+                                  uint64_t seed);
+/* "2" or "own"; "sum, no activation". */
+void fold_text(char *text, size_t size, int32_t fold);
+void variant_text(char *text, size_t size, int32_t fusion, int32_t activation);
+const char *fusion_name(int32_t fusion);
+const char *activation_name(int32_t activation);
+
+/* report.html, tables.csv, paired.csv, cost.csv, report.json in a folder. times: also what took how long. */
+int results_write(const struct results *results, const char *folder, int times, struct problem *problem);
+int html_write(const struct results *results, const char *path, int times, struct problem *problem);
+
+#endif

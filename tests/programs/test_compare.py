@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""unetstar-compare from end to end: a tiny matrix, stopped and resumed, its records, its report, wrong use.
+
+    test_compare.py UNETSTAR_COMPARE UNETSTAR_TRAIN
+"""
+import csv
+import html.parser
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "layouts"))
+from checks import Checks, read, run, write  # noqa: E402
+
+COMPARE, TRAIN = sys.argv[1:3]
+checks = Checks()
+top = tempfile.mkdtemp(prefix="unetstar-compare-")
+DATA = ["--synthetic", 4, "--synthetic-size", "80x64", "--folds", 2]
+SIZE = ["--narrow", 0.03, "--patch", 32, "--batch", 2]
+TINY = DATA + SIZE + ["--epochs", 1, "--steps", 2]
+COLUMNS = ["roc_auc", "pr_auc", "f1", "accuracy", "sensitivity", "specificity", "precision"]
+REPORT = ["report.html", "report.json", "tables.csv", "paired.csv", "cost.csv"]
+
+
+def at(*parts):
+    return os.path.join(top, *parts)
+
+
+def table(path):
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def same_reports(a, b):
+    return [name for name in REPORT if read(os.path.join(a, name)) != read(os.path.join(b, name))]
+
+
+def refused(name, result, code, *needles):
+    lines = result[2].splitlines()
+    checks.check(name, result[0] == code and lines and lines[-1].startswith("unetstar-compare: ")
+                 and all(needle in lines[-1] for needle in needles) and (code != 2 or len(lines) == 1),
+                 "exit %d, %s" % (result[0], result[2]))
+
+
+def leftovers(folder):
+    return [f for _, _, files in os.walk(folder) for f in files if ".tmp" in f or "write-test" in f]
+
+
+class Page(html.parser.HTMLParser):
+    """Tables as lists of rows, whether every tag is closed, and what the page would fetch."""
+    VOID = {"meta", "line", "rect", "path", "circle", "br"}
+
+    def __init__(self):
+        super().__init__()
+        self.tables, self.open, self.faults, self.fetched, self.cell = [], [], [], [], None
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.fetched += [v for k, v in attributes.items() if k in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append((attributes, []))
+        elif tag == "tr":
+            self.tables[-1][1].append([])
+        elif tag in ("td", "th"):
+            self.cell = ""
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID and (not self.open or self.open.pop() != tag):
+            self.faults.append(tag)
+        if tag in ("td", "th"):
+            self.tables[-1][1][-1].append(self.cell)
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell is not None:
+            self.cell += data
+
+
+def shown(row, column):
+    """A number of tables.csv as the page shows it."""
+    value, deviation = float(row[column]), row[column + "_sd"]
+    text = "%.4f" % value
+    if row["row"] == "star - sum":
+        arrow = "\u25b2" if value >= 0.00005 else "\u25bc" if value <= -0.00005 else "="
+        text = "%s %.4f" % (arrow, abs(value))
+    return text + (" \u00b1 %.4f" % float(deviation) if deviation else "")
+
+
+def check_page(folder, tables):
+    page = Page()
+    page.feed(read(os.path.join(folder, "report.html")).decode())
+    checks.check("the page parses and closes what it opens", not page.faults and not page.open, page.faults)
+    checks.check("it fetches nothing", not page.fetched and b"url(" not in read(os.path.join(folder, "report.html")),
+                 page.fetched)
+    rows = table(os.path.join(folder, "tables.csv"))
+    seen = 0
+    for attributes, lines in page.tables:
+        if "data-region" not in attributes:
+            continue
+        wanted = [[r["fold"], r["row"]] + [shown(r, c) for c in COLUMNS] for r in rows
+                  if r["region"] == attributes["data-region"] and r["activation"] == attributes["data-activation"]]
+        checks.check("table %(data-region)s, %(data-activation)s is that of the CSV" % attributes,
+                     lines[1:] == wanted and len(wanted) > 2, [lines[1:2], wanted[:1]])
+        seen += len(wanted)
+    checks.check("every row is shown", seen == len(rows) and len(page.tables) == tables + 2, (seen, len(rows)))
+    paired = [lines for attributes, lines in page.tables if attributes.get("data-table") == "paired"][0]
+    wanted = [[r["images"], r["star_better"], r["sum_better"], "%+.4f" % float(r["mean_difference"]),
+               "%+.4f to %+.4f" % (float(r["low"]), float(r["high"]))]
+              for r in table(os.path.join(folder, "paired.csv"))]
+    checks.check("so are the paired differences", [line[3:] for line in paired[1:]] == wanted, paired[1:2])
+    whole = json.loads(read(os.path.join(folder, "report.json")))
+    checks.check("the JSON has the same", [[str(r["fold"]), r["row"], "%.9g" % r["f1"]] for r in whole["tables"]]
+                 == [[r["fold"], r["row"], r["f1"]] for r in rows] and len(whole["paired"]) == len(wanted))
+
+
+# ---- A tiny matrix, whole and stopped midway ----
+
+MATRIX = TINY + ["--seed", "1,2", "--no-times"]
+code, out, error = run(COMPARE, *MATRIX, "--jobs", 2, "--threads", 1, "-o", at("whole"))
+records = sorted(f for f in os.listdir(at("whole", "records")) if f.endswith(".json"))
+checks.check("a matrix of 16", code == 0 and len(records) == 16 and "16/16" in error, error[-300:])
+checks.check("nothing stays in the work folder", not os.listdir(at("whole", "records", "work")))
+check_page(at("whole"), 4)
+process = subprocess.Popen([str(w) for w in [COMPARE, *MATRIX, "--threads", 1, "-o", at("stopped")]],
+                           stderr=subprocess.PIPE, text=True)
+text = ""
+while " 3/16".strip() not in text:
+    text += process.stderr.readline()
+process.send_signal(signal.SIGINT)
+text += process.stderr.read()
+process.wait()
+kept = {f: read(at("stopped", "records", f)) for f in os.listdir(at("stopped", "records")) if f.endswith(".json")}
+checks.check("Ctrl-C ends it, finished records stay", process.returncode == 130 and 3 <= len(kept) < 16
+             and "interrupted" in text and not os.path.exists(at("stopped", "report.html")), text[-200:])
+code, out, error = run(COMPARE, *MATRIX, "--jobs", 3, "-o", at("stopped"))
+checks.check("the same command goes on", code == 0 and "%d of 16 cells are finished already" % len(kept) in error
+             and all(read(at("stopped", "records", f)) == data for f, data in kept.items()), error[:200])
+checks.check("to the same report, byte for byte", not same_reports(at("whole"), at("stopped")),
+             same_reports(at("whole"), at("stopped")))
+before = {f: os.stat(at("whole", "records", f)).st_mtime_ns for f in records}
+code, out, error = run(COMPARE, *MATRIX, "-o", at("whole"))
+checks.check("a finished cell is never repeated", code == 0 and "16 of 16" in error
+             and before == {f: os.stat(at("whole", "records", f)).st_mtime_ns for f in records})
+code, out, error = run(COMPARE, "--report-only", "--records", at("whole", "records"), "--no-times", "-o", at("again"))
+checks.check("the report from the records alone is the same", code == 0 and not same_reports(at("whole"), at("again")),
+             error)
+checks.check("no half-written file", not leftovers(top), leftovers(top))
+
+# ---- A cell stopped midway goes on from its checkpoint, to the same record ----
+
+ONE = DATA + SIZE + ["--epochs", 6, "--steps", 40, "--fusion", "star", "--activation", "relu", "--fold", 1, "--no-times",
+                     "--threads", 1]
+NAME = "star-relu-fold1-seed2024"
+code, out, error = run(COMPARE, *ONE, "-o", at("one"))
+process = subprocess.Popen([str(w) for w in [COMPARE, *ONE, "-o", at("two")]], stderr=subprocess.PIPE, text=True)
+while not os.path.exists(at("two", "records", "work", NAME + ".safetensors")) and process.poll() is None:
+    time.sleep(0.002)
+process.send_signal(signal.SIGTERM)
+text = process.stderr.read()
+process.wait()
+checks.check("a stopped cell leaves a checkpoint", process.returncode == 130
+             and os.path.exists(at("two", "records", "work", NAME + ".safetensors"))
+             and not os.path.exists(at("two", "records", NAME + ".json")), text)
+code, out, error = run(COMPARE, *ONE, "-o", at("two"))
+
+
+def record(folder, name=NAME):
+    whole = json.loads(read(at(folder, "records", name + ".json")))
+    for key in ("train_seconds", "test_seconds", "threads"):
+        whole.pop(key)
+    return whole
+
+
+checks.check("and ends with the same record and report", code == 0 and record("one") == record("two")
+             and len(record("two")["epochs"]) == 6 and not same_reports(at("one"), at("two")), error)
+
+# ---- What a record says ----
+
+seen = record("one")
+counts = [sum(image[1 + k] for image in seen["images"]) for k in range(4)]
+checks.check("counts of the images add up", counts == seen["field_of_view"]["counts"]
+             and sum(seen["whole_image"]["counts"]) == 3 * 80 * 64 and len(seen["images"]) == 3, counts)
+for region in ("field_of_view", "whole_image"):
+    part = seen[region]
+    tp, fp, tn, fn = part["counts"]
+    checks.check("scores counted in bins, " + region, sum(part["vessel"]) == tp + fn
+                 and sum(part["background"]) == fp + tn
+                 and sum(part["vessel"][len(part["vessel"]) // 2:]) == tp
+                 and sum(part["background"][len(part["background"]) // 2:]) == fp)
+    checks.check("thinned curves, " + region, all(4 <= len(part[c]) <= 400 for c in ("roc", "pr")))
+sizes = [os.path.getsize(at("whole", "records", f)) for f in records]
+checks.check("records are small", max(sizes) <= 60000, max(sizes))
+code, out, error = run(TRAIN, *DATA, *SIZE, "--epochs", 6, "--steps", 40, "--fusion", "star", "--activation", "relu",
+                       "--fold", 1, "--no-store-threshold", "--no-pictures", "--quiet", "-o", at("train"))
+alone = json.loads(read(at("train", "metrics.json")))
+checks.check("unetstar-train with the same options has the same result",
+             alone["pooled"]["roc_auc"] == seen["field_of_view"]["roc_auc"]
+             and alone["pooled"]["true_positives"] == seen["field_of_view"]["counts"][0], alone["pooled"])
+code, out, error = run(COMPARE, "--synthetic", 3, "--synthetic-size", "64x48", "--fold", "own", "--patch", 16, "--batch", 1,
+                       "--epochs", 1, "--steps", 1, "--fusion", "sum,concat", "--activation", "none", "--quiet", "-o",
+                       at("cost"))
+sums = record("cost", "sum-none-foldown-seed2024")
+checks.check("multiply-adds by hand (76,384 a pixel at narrow 0.5), parameters, the data's own fold",
+             sums["multiply_adds"] == 76384 * 256 and sums["parameters"] == 2936802 and len(sums["train"]) == 3
+             and "train_seconds" in table(at("cost", "cost.csv"))[0], error)
+more = record("cost", "concat-none-foldown-seed2024")["multiply_adds"]
+# Three first convolutions of a decoder stage read twice the channels, at 1/64, 1/16 and 1/4 of the pixels.
+checks.check("of concatenation too", more - sums["multiply_adds"]
+             == 256 * 9 * (256 * 128 // 64 + 128 * 64 // 16 + 64 * 32 // 4), more)
+
+# A network that has learned something: areas from histograms against exact ones.
+code, out, error = run(COMPARE, "--synthetic", 4, "--synthetic-size", "128x128", "--folds", 2, "--fold", "0", "--narrow",
+                       0.125, "--patch", 48, "--epochs", 2, "--steps", 40, "--validation", "none", "--lr", 0.003,
+                       "--activation", "relu", "--fusion", "sum", "--quiet", "-o", at("learned"))
+part = record("learned", "sum-relu-fold0-seed2024")["field_of_view"]
+area, tp = 0, 0
+for vessel, background in zip(part["vessel"][::-1], part["background"][::-1]):
+    area += background * (tp + vessel / 2)
+    tp += vessel
+area /= sum(part["vessel"]) * sum(part["background"])
+checks.check("areas from histograms are near the exact ones", code == 0 and part["roc_auc"] > 0.7
+             and abs(area - part["roc_auc"]) < 1e-3, (area, part["roc_auc"]))
+
+# ---- Records that do not fit ----
+
+path = at("whole", "records", records[0])
+refused("other options are refused", run(COMPARE, *MATRIX, "--lr", 0.001, "-o", at("whole")), 1, "--lr 0.0005", "0.001",
+        records[0].split("-")[0], "--again")
+good = read(path)
+write(path, good.replace(b'"numerics_version": ', b'"numerics_version": 9'))
+refused("another results version is refused", run(COMPARE, *MATRIX, "-o", at("whole")), 1, path, "version 9", "--again")
+refused("records that disagree are not reported", run(COMPARE, "--report-only", "-o", at("whole")), 1, "version 9")
+code, out, error = run(COMPARE, *MATRIX, "--again", "-o", at("whole"))
+
+
+def timeless(data):
+    return [line for line in data.splitlines() if b"_seconds" not in line and b"threads" not in line]
+
+
+checks.check("--again repeats it alone", code == 0 and "15 of 16" in error and timeless(read(path)) == timeless(good)
+             and not same_reports(at("whole"), at("stopped")), error)
+for name, broken in (("cut", good[:len(good) // 2]), ("empty list", good.replace(b'"images": [', b'"images": [], "x": [')),
+                     ("other JSON", b"[1, 2]"), ("no JSON", b"\x89PNG"), ("a fold of no kind",
+                                                                         good.replace(b'"fold": "', b'"fold": "x'))):
+    write(path, broken)
+    refused("a broken record is named: " + name, run(COMPARE, "--report-only", "-o", at("whole")), 1, path,
+            "not a record")
+os.remove(path)
+code, out, error = run(COMPARE, "--report-only", "-o", at("whole"))
+checks.check("missing cells are told", code == 0 and "some are missing" in error
+             and records[0][:-5] in read(at("whole", "report.html")).decode()
+             and json.loads(read(at("whole", "report.json")))["missing"] == [records[0][:-5]], error)
+refused("other images are refused", run(COMPARE, *[x if x != "80x64" else "80x80" for x in MATRIX], "-o", at("stopped")), 1,
+        "--synthetic-size 80x64", "80x80")
+
+# ---- Wrong use ----
+
+code, out, error = run(COMPARE, "--help")
+checks.check("--help", code == 0 and "--report-only" in out and "--jobs" in out and "--preset" not in out and not error)
+checks.check("--version", run(COMPARE, "--version")[1].startswith("unetstar-compare "))
+refused("no data", run(COMPARE), 2, "--synthetic")
+refused("no such fusion", run(COMPARE, *TINY, "--fusion", "sum,product"), 2, "product", "concat")
+refused("no such activation", run(COMPARE, *TINY, "--activation", "none,,relu"), 2, "must be out of")
+refused("twice the same", run(COMPARE, *TINY, "--fusion", "sum,sum"), 2, "twice")
+refused("a seed that is none", run(COMPARE, *TINY, "--seed", "1,-2"), 2, "-2")
+refused("a fold beyond the last", run(COMPARE, *TINY, "--fold", "0,2"), 2, "from 0 to 1")
+refused("a fold that is none", run(COMPARE, *TINY, "--fold", "first"), 2, "first")
+refused("an option of unetstar-train only", run(COMPARE, *TINY, "--resume"), 2, "--resume")
+refused("a folder that is none", run(COMPARE, at("nowhere"), "-o", at("x")), 1, "nowhere")
+refused("no record", run(COMPARE, "--report-only", "-o", at("x")), 1, "records")
+refused("a report needs no data", run(COMPARE, *TINY, "--report-only"), 2, "needs no data")
+refused("a patch that does not fit", run(COMPARE, *TINY, "--patch", 30), 2, "multiples of 16")
+write(at("file"), b"x")
+refused("a file in the way", run(COMPARE, *TINY, "-o", at("file")), 1, "file")
+refused("a training that cannot be", run(COMPARE, *TINY, "--narrow", 0.001, "--fusion", "sum", "-o", at("thin")), 1,
+        "4 of 4 cells failed")
+
+shutil.rmtree(top, ignore_errors=True)
+checks.finish()
