@@ -1,4 +1,5 @@
-/* compare.c - unetstar-compare: trains every fusion with every activation on every fold with every seed, and reports. */
+/* compare.c - unetstar-compare: trains every fusion with every activation on every fold with every seed, and reports.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ static const char about[] =
 
 static const char examples[] =
     "  unetstar-compare --synthetic 8 --epochs 3 --narrow 0.125 --folds 2    a first try, without any data\n"
-    "  unetstar-compare STARE -o stare --seed 2024,2025,2026                  the article's question, with three seeds\n"
+    "  unetstar-compare STARE -o stare --seed 2024,2025,2026                  the article's question, with three "
+    "seeds\n"
     "  unetstar-compare STARE -o stare --fold 2 --jobs 2 --threads 1          the article's own fold, two at a time\n"
     "  unetstar-compare DRIVE -o drive --fold own --fusion sum,star,concat --activation none,relu,silu\n"
     "  unetstar-compare --report-only -o stare                                the report again, from the records";
@@ -30,13 +32,14 @@ static const char closing[] =
     "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.";
 
 /* Options of unetstar-train that mean nothing here, or are set cell by cell. */
-static const char *const left_out[] = {"Most used", "out",       "preset",    "resume", "overwrite", "list",     "fusion",
-                                       "activation", "seed",     "fold",      "all",    "pictures",  "threshold",
-                                       "store-threshold", "After the training"};
+static const char *const left_out[] = {
+    "Most used",         "out",  "preset", "resume", "overwrite", "list",      "fusion",
+    "activation",        "seed", "fold",   "all",    "pictures",  "threshold", "store-threshold",
+    "After the training"};
 /* Options that do not change a result. */
-static const char *const no_facts[] = {"out",         "records", "jobs",  "threads", "quiet", "help", "version",
-                                       "report-only", "again",   "times", "fusion",  "activation", "fold", "seed",
-                                       "checkpoint-every", "layout"};
+static const char *const no_facts[] = {
+    "out",   "records", "jobs",   "threads",    "quiet", "help", "version",          "report-only",
+    "again", "times",   "fusion", "activation", "fold",  "seed", "checkpoint-every", "layout"};
 
 static int listed(const char *name, const char *const *list, size_t count) {
     size_t i;
@@ -66,7 +69,8 @@ static void compare_arguments(struct args *args, struct plan *plan) {
     args_flag(args, "report-only", &plan->report_only, "train nothing: a report of all records there are");
     args_flag(args, "again", &plan->again,
               "repeat cells whose records are of other options, images or results versions, instead of refusing");
-    args_bool(args, "times", &plan->times, "show in the report how long things took; all else is the same in every run");
+    args_bool(args, "times", &plan->times,
+              "show in the report how long things took; all else is the same in every run");
     train.program = args->program;
     settings_arguments(&train, &plan->settings);
     for (i = 0; i < (int)(sizeof left_out / sizeof left_out[0]); i++)
@@ -94,7 +98,8 @@ static char *next_word(const char **rest) {
     return word;
 }
 
-static int axis_take(struct axis32 *axis, int32_t value, const char *option, const char *word, struct problem *problem) {
+static int axis_take(struct axis32 *axis, int32_t value, const char *option, const char *word,
+                     struct problem *problem) {
     size_t i;
     for (i = 0; i < axis->count; i++)
         if (axis->items[i] == value)
@@ -328,7 +333,8 @@ static int check_pictures(const struct plan *plan, const struct launch *launch, 
         if (seen[i])
             indices_add(&used, i);
     if (!result)
-        result = check_samples(launch->context, &plan->collection, &used, launch->cancel, plan->settings.quiet, problem);
+        result =
+            check_samples(launch->context, &plan->collection, &used, launch->cancel, plan->settings.quiet, problem);
     indices_free(&used);
     free(seen);
     return result;
@@ -426,8 +432,8 @@ static int report(const struct plan *plan, struct problem *problem) {
     if (!result)
         result = results_write(&results, plan->out, plan->times, problem);
     if (!result && !plan->settings.quiet)
-        fprintf(stderr, "Wrote report.html, report.json and tables (%lu cells%s) into %s.\n", (unsigned long)count,
-                results.missing.count ? ", some are missing" : "", plan->out);
+        fprintf(stderr, "Wrote report.html, report.json and tables (%lu cell%s%s) into %s.\n", (unsigned long)count,
+                count == 1 ? "" : "s", results.missing.count ? ", some are missing" : "", plan->out);
     results_free(&results);
     return result;
 }

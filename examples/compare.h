@@ -1,4 +1,5 @@
-/* compare.h - what the parts of unetstar-compare share: a cell of the matrix, its record, and the numbers of a report. */
+/* compare.h - what the parts of unetstar-compare share: a cell of the matrix, its record, and the numbers of a report.
+ */
 #ifndef EXAMPLES_COMPARE_H
 #define EXAMPLES_COMPARE_H
 
@@ -106,8 +107,17 @@ int pool_run(const struct plan *plan, const struct launch *launch, const struct 
 /* ---- The numbers of a report ---- */
 
 /* The article's columns, in its order, and average precision. */
-enum { COLUMN_ROC, COLUMN_PR, COLUMN_F1, COLUMN_ACCURACY, COLUMN_SENSITIVITY, COLUMN_SPECIFICITY, COLUMN_PRECISION,
-       COLUMN_AP, COLUMNS };
+enum {
+    COLUMN_ROC,
+    COLUMN_PR,
+    COLUMN_F1,
+    COLUMN_ACCURACY,
+    COLUMN_SENSITIVITY,
+    COLUMN_SPECIFICITY,
+    COLUMN_PRECISION,
+    COLUMN_AP,
+    COLUMNS
+};
 enum { COLUMNS_SHOWN = COLUMN_AP };
 extern const char *const column_names[COLUMNS], *const column_headings[COLUMNS];
 extern const char *const region_names[REGIONS];

@@ -224,7 +224,8 @@ static int train(struct work *work, struct problem *problem) {
 static int visit(void *user, const struct scored *scored, struct problem *problem) {
     struct work *work = user;
     int64_t i;
-    int error = unetstar_metrics_add(work->whole, scored->name, scored->pixels, scored->probability, scored->label, NULL);
+    int error =
+        unetstar_metrics_add(work->whole, scored->name, scored->pixels, scored->probability, scored->label, NULL);
     if (error)
         return problem_from_library(problem, scored->name, error);
     for (i = 0; i < scored->pixels; i++) {

@@ -104,7 +104,10 @@ static void value_cell(FILE *stream, const struct summary *value, int difference
     if (!difference)
         fprintf(stream, "<td>%.4f", value->mean);
     else
-        fprintf(stream, "<td class=\"%s\">%s %.4f", up ? "up" : down ? "down" : "level",
+        fprintf(stream, "<td class=\"%s\">%s %.4f",
+                up     ? "up"
+                : down ? "down"
+                       : "level",
                 up     ? "\xe2\x96\xb2"
                 : down ? "\xe2\x96\xbc"
                        : "=",
@@ -224,8 +227,7 @@ static void write_costs(FILE *stream, const struct results *results, int times) 
             times ? "<th>training, s</th><th>test, s</th>" : "");
     for (i = 0; i < results->cost_count; i++) {
         const struct cost_row *row = &results->costs[i];
-        fprintf(stream,
-                "<tr><td class=\"l\">%s</td><td class=\"l\">%s</td><td>%lld</td><td>%lld</td><td>%.1f</td>",
+        fprintf(stream, "<tr><td class=\"l\">%s</td><td class=\"l\">%s</td><td>%lld</td><td>%lld</td><td>%.1f</td>",
                 activation_name(row->activation), fusion_name(row->fusion), row->parameters, row->multiply_adds,
                 row->epochs.mean);
         if (times)
@@ -261,7 +263,8 @@ static void chart_free(struct chart *chart) {
 }
 
 /* A new line of the variant's colour with room for `room` points; NULL when the plot is full. */
-static struct line *chart_line(struct chart *chart, size_t variant, const char *name, size_t room, double **x, double **y) {
+static struct line *chart_line(struct chart *chart, size_t variant, const char *name, size_t room, double **x,
+                               double **y) {
     static const char *const colours[] = {PLOT_BLUE, PLOT_ORANGE, PLOT_GREEN, "#7a3fb0", "#b5127a", "#6b5a1e"};
     enum { PALETTE = sizeof colours / sizeof colours[0] };
     int i = chart->plot.line_count;
@@ -317,7 +320,8 @@ static void add_pooled(struct chart *chart, const struct results *results, size_
         line->count = histogram_curve(&all, roc, x, y);
 }
 
-static void add_record_curve(struct chart *chart, const struct record *record, size_t variant, const char *name, int roc) {
+static void add_record_curve(struct chart *chart, const struct record *record, size_t variant, const char *name,
+                             int roc) {
     const struct curve *curve = &record->curves[REGION_FIELD][roc ? 0 : 1];
     double *x, *y;
     struct line *line = chart_line(chart, variant, name, curve->count, &x, &y);
@@ -328,7 +332,8 @@ static void add_record_curve(struct chart *chart, const struct record *record, s
     line->count = curve->count;
 }
 
-static void add_history(struct chart *chart, const struct record *record, size_t variant, const char *name, int metric) {
+static void add_history(struct chart *chart, const struct record *record, size_t variant, const char *name,
+                        int metric) {
     const struct history *history = &record->history;
     double *x, *y;
     struct line *line = chart_line(chart, variant, name, history->count, &x, &y);
@@ -417,8 +422,9 @@ static void write_options(FILE *stream, const struct results *results) {
         fputc(' ', stream);
         escape(stream, first->options.values[i]);
     }
-    fprintf(stream, "</p>\n<p class=\"note\">unetstar %s, results of version %d. The same numbers: tables.csv, "
-                    "paired.csv, cost.csv, report.json.</p>\n</body>\n</html>\n",
+    fprintf(stream,
+            "</p>\n<p class=\"note\">unetstar %s, results of version %d. The same numbers: tables.csv, "
+            "paired.csv, cost.csv, report.json.</p>\n</body>\n</html>\n",
             first->version, first->numerics);
 }
 

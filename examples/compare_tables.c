@@ -128,10 +128,11 @@ static void json_rows(FILE *stream, const struct results *results) {
         const struct table_row *row = &results->rows[i];
         char fold[32], deviation[64];
         row_fold(fold, sizeof fold, row);
-        fprintf(stream,
-                "%s\n    {\"region\": \"%s\", \"activation\": \"%s\", \"fold\": \"%s\", \"row\": \"%s\", \"seeds\": %lu",
-                i ? "," : "", region_names[row->region], activation_name(row->activation), fold, row_name(row),
-                (unsigned long)row->values[COLUMN_F1].count);
+        fprintf(
+            stream,
+            "%s\n    {\"region\": \"%s\", \"activation\": \"%s\", \"fold\": \"%s\", \"row\": \"%s\", \"seeds\": %lu",
+            i ? "," : "", region_names[row->region], activation_name(row->activation), fold, row_name(row),
+            (unsigned long)row->values[COLUMN_F1].count);
         for (k = 0; k < COLUMNS; k++) {
             snprintf(deviation, sizeof deviation, "%s_sd", column_names[k]);
             member(stream, column_names[k], row->values[k].mean);

@@ -100,7 +100,8 @@ static int read_text(struct reader *reader, char **text) {
 static int read_number(struct reader *reader, double *number) {
     char copy[64], *end;
     size_t n = 0;
-    while (reader->at + n < reader->end && n < sizeof copy - 1 && reader->at[n] && strchr("+-.0123456789eE", reader->at[n])) {
+    while (reader->at + n < reader->end && n < sizeof copy - 1 && reader->at[n] &&
+           strchr("+-.0123456789eE", reader->at[n])) {
         copy[n] = reader->at[n];
         n++;
     }

@@ -86,18 +86,17 @@ struct paired paired_bootstrap(const double *differences, size_t count, int resa
 
 /* ---- Histograms of scores ---- */
 
-/* Bins of (0, 0.5): octave by octave, each cut evenly. What is smaller than the last octave falls into bin 0. */
+/* Bins of (0, 0.5), rising. What is smaller than the last octave falls into bin 0. */
 static int half_bin(double p) {
-    int exponent, step, octave;
-    double fraction;
-    if (!(p > 0))
-        return 0;
-    fraction = frexp(p, &exponent); /* p = fraction * 2^exponent, fraction in [0.5, 1): below 0.5 exponent is <= -1 */
-    octave = SCORE_OCTAVES + exponent;
+    int exponent, octave;
+    double within = 2 * frexp(p, &exponent) - 1; /* p = (1 + within) / 2 * 2^exponent; exponent is at most -1 */
+    octave = SCORE_COARSE_OCTAVES + SCORE_FINE_OCTAVES + exponent;
     if (octave < 0)
         return 0;
-    step = (int)((fraction - 0.5) * 2 * SCORE_STEPS);
-    return octave * SCORE_STEPS + step;
+    if (octave < SCORE_COARSE_OCTAVES)
+        return octave * SCORE_COARSE_STEPS + (int)(within * SCORE_COARSE_STEPS);
+    return SCORE_COARSE_OCTAVES * SCORE_COARSE_STEPS + (octave - SCORE_COARSE_OCTAVES) * SCORE_FINE_STEPS +
+           (int)(within * SCORE_FINE_STEPS);
 }
 
 int score_bin(float score) {

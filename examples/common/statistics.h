@@ -26,10 +26,16 @@ enum { BOOTSTRAP_RESAMPLES = 10000 };
  * function of (seed, resample, place). Differences that are not finite are left out. */
 struct paired paired_bootstrap(const double *differences, size_t count, int resamples, double level, uint64_t seed);
 
-/* How often scores fell between two bounds, for vessel and background pixels. Bins are narrow near 0 and 1, where
- * networks put most of their scores: an octave of the score, or of 1 - score, has SCORE_STEPS of them. 0.5 is a
+/* How often scores fell between two bounds, for vessel and background pixels. The bounds cut each octave of the score
+ * (of 1 - score above 0.5) evenly: into many bins near 0.5, where most changes, into a few near 0 and 1. 0.5 is a
  * bound. */
-enum { SCORE_STEPS = 16, SCORE_OCTAVES = 22, SCORE_BINS = 2 * SCORE_STEPS * SCORE_OCTAVES };
+enum {
+    SCORE_FINE_OCTAVES = 5,
+    SCORE_FINE_STEPS = 64,
+    SCORE_COARSE_OCTAVES = 17,
+    SCORE_COARSE_STEPS = 8,
+    SCORE_BINS = 2 * (SCORE_FINE_OCTAVES * SCORE_FINE_STEPS + SCORE_COARSE_OCTAVES * SCORE_COARSE_STEPS)
+};
 struct score_histogram {
     int64_t vessel[SCORE_BINS], background[SCORE_BINS];
 };

@@ -97,8 +97,12 @@ static void bins(void **state) {
     assert_int_equal(score_bin(1), SCORE_BINS - 1);
     assert_int_equal(score_bin(2), SCORE_BINS - 1);
     assert_int_equal(score_bin(0.99999994f), SCORE_BINS - 1 - score_bin(5.9604645e-8f));
-    assert_int_equal(score_bin(0.25f), SCORE_BINS / 2 - SCORE_STEPS);
-    assert_int_equal(score_bin(0.125f), SCORE_BINS / 2 - 2 * SCORE_STEPS);
+    assert_int_equal(score_bin(0.25f), SCORE_BINS / 2 - SCORE_FINE_STEPS);
+    assert_int_equal(score_bin(0.125f), SCORE_BINS / 2 - 2 * SCORE_FINE_STEPS);
+    assert_int_equal(score_bin(0.015625f), SCORE_COARSE_OCTAVES * SCORE_COARSE_STEPS);         /* 2^-6 */
+    assert_int_equal(score_bin(0.0146484375f), SCORE_COARSE_OCTAVES * SCORE_COARSE_STEPS - 1); /* 1.875 * 2^-7 */
+    assert_int_equal(score_bin(1.1920929e-7f), 0);                                             /* 2^-23 */
+    assert_int_equal(score_bin(2.3841858e-7f), SCORE_COARSE_STEPS);                            /* 2^-22 */
 }
 
 /* Scores .9 (vessel), .7 (one of each), .3 (vessel), .1 (two background): of 3 x 3 pairs 7.5 are in order. Precision
@@ -138,8 +142,8 @@ static void areas(void **state) {
 
 static void json(void **state) {
     static const char good[] = " {\"a\": [1, -2.5e3, null, true], \"b\\u00e9\\n\": {\"c\": \"d\\\\\"}, \"e\": []} ";
-    static const char *const bad[] = {"",       "{",        "[1,]",       "{\"a\" 1}", "{\"a\":1,}", "[1 2]", "nul",
-                                      "\"abc", "[1e999]", "\"\\x\"",     "[1] 2",     "1.2.3",      "{1:2}", "\"a\\"};
+    static const char *const bad[] = {"",      "{",       "[1,]",    "{\"a\" 1}", "{\"a\":1,}", "[1 2]", "nul",
+                                      "\"abc", "[1e999]", "\"\\x\"", "[1] 2",     "1.2.3",      "{1:2}", "\"a\\"};
     struct problem problem;
     struct json root;
     char deep[201];
