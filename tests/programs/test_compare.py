@@ -131,7 +131,7 @@ check_page(at("whole"), 4)
 process = subprocess.Popen([str(w) for w in [COMPARE, *MATRIX, "--threads", 1, "-o", at("stopped")]],
                            stderr=subprocess.PIPE, text=True)
 text = ""
-while " 3/16".strip() not in text:
+while "\n3/16" not in text and process.poll() is None:
     text += process.stderr.readline()
 process.send_signal(signal.SIGINT)
 text += process.stderr.read()
@@ -180,6 +180,21 @@ def record(folder, name=NAME):
 
 checks.check("and ends with the same record and report", code == 0 and record("one") == record("two")
              and len(record("two")["epochs"]) == 6 and not same_reports(at("one"), at("two")), error)
+
+# A killed parent takes its trainings with it: their next word has no listener.
+process = subprocess.Popen([str(w) for w in [COMPARE, *ONE, "--steps", 4000, "-o", at("killed")]],
+                           stderr=subprocess.DEVNULL)
+while not os.path.exists(at("killed", "records", "work", NAME + ".txt")) and process.poll() is None:
+    time.sleep(0.002)
+process.kill()
+process.wait()
+for _ in range(1000):
+    if os.path.exists(at("killed", "records", "work", NAME + ".safetensors")):
+        break
+    time.sleep(0.01)
+checks.check("a killed parent: its training saves and stops",
+             os.path.exists(at("killed", "records", "work", NAME + ".safetensors"))
+             and read(at("killed", "records", "work", NAME + ".csv")).count(b"\n") == 1)
 
 # ---- What a record says ----
 
