@@ -1,5 +1,4 @@
-/* compare.c - unetstar-compare: trains every fusion with every activation on every fold with every seed, and reports.
- */
+/* compare.c - unetstar-compare: every fusion with every activation on every fold with every seed, and a report. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +19,7 @@ static const char about[] =
 
 static const char examples[] =
     "  unetstar-compare --synthetic 8 --epochs 3 --narrow 0.125 --folds 2    a first try, without any data\n"
-    "  unetstar-compare STARE -o stare --seed 2024,2025,2026                  the article's question, with three "
-    "seeds\n"
+    "  unetstar-compare STARE -o stare --seed 2024,2025,2026                  the article's question, three seeds\n"
     "  unetstar-compare STARE -o stare --fold 2 --jobs 2 --threads 1          the article's own fold, two at a time\n"
     "  unetstar-compare DRIVE -o drive --fold own --fusion sum,star,concat --activation none,relu,silu\n"
     "  unetstar-compare --report-only -o stare                                the report again, from the records";
@@ -32,10 +30,14 @@ static const char closing[] =
     "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.";
 
 /* Options of unetstar-train that mean nothing here, or are set cell by cell. */
-static const char *const left_out[] = {
-    "Most used",         "out",  "preset", "resume", "overwrite", "list",      "fusion",
-    "activation",        "seed", "fold",   "all",    "pictures",  "threshold", "store-threshold",
-    "After the training"};
+static const char *const left_out[] = {"Most used", "out",
+                                       "preset",    "resume",
+                                       "overwrite", "list",
+                                       "fusion",    "activation",
+                                       "seed",      "fold",
+                                       "all",       "pictures",
+                                       "threshold", "store-threshold",
+                                       "calibrate", "After the training"};
 /* Options that do not change a result. */
 static const char *const no_facts[] = {
     "out",   "records", "jobs",   "threads",    "quiet", "help", "version",          "report-only",

@@ -278,7 +278,8 @@ refused("other images are refused", run(COMPARE, *[x if x != "80x64" else "80x80
 # ---- Wrong use ----
 
 code, out, error = run(COMPARE, "--help")
-checks.check("--help", code == 0 and "--report-only" in out and "--jobs" in out and "--preset" not in out and not error)
+checks.check("--help", code == 0 and "--report-only" in out and "--jobs" in out and not error
+             and not any(name in out for name in ("--preset", "--calibrate", "--pictures", "--threshold", "--all")))
 checks.check("--version", run(COMPARE, "--version")[1].startswith("unetstar-compare "))
 refused("no data", run(COMPARE), 2, "--synthetic")
 refused("no such fusion", run(COMPARE, *TINY, "--fusion", "sum,product"), 2, "product", "concat")
