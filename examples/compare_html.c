@@ -178,7 +178,7 @@ static void write_tables(FILE *stream, const struct results *results, enum regio
               stream);
     if (results->folds.count > 1)
         fputs("Pooled: the pixels of all folds together, for seeds with every fold; the areas of these rows come from "
-              "histograms of the scores, all else from exact scores.",
+              "histograms of the scores and the folds' exact areas (an approximation), all else is exact.",
               stream);
     fputs("</p>\n", stream);
 }

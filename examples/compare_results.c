@@ -126,21 +126,24 @@ static void values_of_fold(const struct record *record, enum region r, double va
 /* All pixels of all folds together; -1 when a fold is missing. */
 static int values_pooled(const struct results *results, int32_t fusion, int32_t activation, uint64_t seed,
                          enum region r, double values[COLUMNS]) {
-    struct score_histogram all;
+    struct measured sets[LIST_MAX];
     struct areas areas;
     double counts[COUNTS] = {0, 0, 0, 0};
     size_t i;
     int k;
-    memset(&all, 0, sizeof all);
+    memset(sets, 0, sizeof sets);
     for (i = 0; i < results->folds.count; i++) {
         const struct record *record = results_find(results, fusion, activation, results->folds.items[i], seed);
         if (!record)
             return -1;
         for (k = 0; k < COUNTS; k++)
             counts[k] += (double)record->counts[r][k];
-        histogram_add(&all, &record->histograms[r]);
+        sets[i].histogram = &record->histograms[r];
+        sets[i].exact.roc = record->roc[r];
+        sets[i].exact.pr = record->pr[r];
+        sets[i].exact.average_precision = record->average_precision[r];
     }
-    areas = histogram_areas(&all);
+    areas = pooled_areas(sets, results->folds.count);
     from_counts(counts, values);
     values[COLUMN_ROC] = areas.roc;
     values[COLUMN_PR] = areas.pr;

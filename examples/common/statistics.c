@@ -156,6 +156,42 @@ struct areas histogram_areas(const struct score_histogram *histogram) {
     return areas;
 }
 
+/* Share of the pairs of a vessel and a background pixel that fall into one bin. */
+static double shared_pairs(const struct score_histogram *histogram, double *pairs) {
+    double vessels, others, shared = 0;
+    int i;
+    totals(histogram, &vessels, &others);
+    *pairs = vessels * others;
+    for (i = 0; i < SCORE_BINS; i++)
+        shared += (double)histogram->vessel[i] * (double)histogram->background[i];
+    return *pairs > 0 ? shared / *pairs : 0;
+}
+
+struct areas pooled_areas(const struct measured *sets, size_t count) {
+    struct score_histogram *all = must_allocate(1, sizeof *all);
+    struct areas pooled, missed = {0, 0, 0};
+    double pairs, shared = 0, scale;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        struct areas seen = histogram_areas(sets[i].histogram);
+        double share = shared_pairs(sets[i].histogram, &pairs);
+        histogram_add(all, sets[i].histogram);
+        if (!(pairs > 0) || !isfinite(sets[i].exact.roc))
+            continue;
+        missed.roc += pairs * (sets[i].exact.roc - seen.roc);
+        missed.pr += pairs * (sets[i].exact.pr - seen.pr);
+        missed.average_precision += pairs * (sets[i].exact.average_precision - seen.average_precision);
+        shared += pairs * share;
+    }
+    pooled = histogram_areas(all);
+    scale = shared > 0 ? shared_pairs(all, &pairs) / shared : 0;
+    pooled.roc += scale * missed.roc;
+    pooled.pr += scale * missed.pr;
+    pooled.average_precision += scale * missed.average_precision;
+    free(all);
+    return pooled;
+}
+
 size_t histogram_curve(const struct score_histogram *histogram, int roc, double *x, double *y) {
     double vessels, others, tp = 0, fp = 0;
     size_t n = 0;

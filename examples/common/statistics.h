@@ -31,7 +31,7 @@ struct paired paired_bootstrap(const double *differences, size_t count, int resa
  * bound. */
 enum {
     SCORE_FINE_OCTAVES = 5,
-    SCORE_FINE_STEPS = 64,
+    SCORE_FINE_STEPS = 128,
     SCORE_COARSE_OCTAVES = 17,
     SCORE_COARSE_STEPS = 8,
     SCORE_BINS = 2 * (SCORE_FINE_OCTAVES * SCORE_FINE_STEPS + SCORE_COARSE_OCTAVES * SCORE_COARSE_STEPS)
@@ -46,6 +46,14 @@ struct areas {
     double roc, pr, average_precision; /* trapezoids, and the sum of (recall step) * precision; NaN with one class */
 };
 struct areas histogram_areas(const struct score_histogram *histogram);
+/* Areas of several sets of pixels together (count >= 1), from their histograms and the exact areas of each. What a
+ * histogram misses is the order within its bins; how much that is, the sets tell by themselves, and as much is taken
+ * for pairs of pixels of different sets that share a bin. Exact for one set. */
+struct measured {
+    const struct score_histogram *histogram;
+    struct areas exact;
+};
+struct areas pooled_areas(const struct measured *sets, size_t count);
 /* At most SCORE_BINS + 1 points, in order of falling threshold. ROC: x false positive rate, y sensitivity. PR: x
  * recall, y precision. Returns their number, 0 with one class only. */
 size_t histogram_curve(const struct score_histogram *histogram, int roc, double *x, double *y);
