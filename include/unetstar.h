@@ -852,6 +852,17 @@ typedef struct unetstar_scores {
     double pr_auc;            /* area under the precision-recall curve, trapezoid rule */
     double average_precision; /* sum of (recall step) * precision, as scikit-learn */
     double f1, accuracy, sensitivity, specificity, precision, mcc, dice, iou;
+    /* clDice (Shit et al., CVPR 2021) at the threshold, from the skeletons of prediction and label: the harmonic mean of two
+     * shares, of the pixels of the prediction's skeleton that lie in the label, and of those of the label's that lie in the
+     * prediction. It sees whether vessels are found along their length, the thin ones as much as the thick. Skeletons are
+     * hard ones, by the thinning of Guo and Hall (CACM 32(3), 1989; it keeps connected what is connected), of what lies
+     * inside the field of view. Pooled: pixels are counted over all images, then the shares are taken. NaN when an image it
+     * is about was added without its shape, by unetstar_metrics_add. */
+    double cl_dice;
+    /* Expected calibration error (Guo et al., ICML 2017) of the probability of vessel, in 15 bins of equal width: the mean
+     * over all pixels of |mean probability - share of vessels| of a pixel's bin. It does not depend on the threshold. NaN when
+     * a score lies outside of [0, 1]. */
+    double calibration_error;
 } unetstar_scores;
 
 /* A collection without images. Images are kept (as pairs of score and label), so that they can be scored alone and pooled.
@@ -862,11 +873,18 @@ UNETSTAR_API void unetstar_metrics_destroy(unetstar_metrics *metrics);
  * EINVAL (a NaN score inside the mask), ENOMEM. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_add(unetstar_metrics *metrics, const char *name, int64_t count,
                                                      const float *probability, const uint8_t *label, const uint8_t *mask);
+/* The same for an image with its shape, height rows of width pixels each: also for cl_dice. It keeps 4 bytes a pixel inside the
+ * mask more, and 3 bits a pixel. Errors: EINVAL (a side below 1, a NaN score inside the mask), ELIMIT (2^32 pixels or more),
+ * ENOMEM. Thread B. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_add_image(unetstar_metrics *metrics, const char *name, int64_t width,
+                                                           int64_t height, const float *probability,
+                                                           const uint8_t *label, const uint8_t *mask);
 UNETSTAR_API int64_t unetstar_metrics_count(const unetstar_metrics *metrics);
 UNETSTAR_API const char *unetstar_metrics_name(const unetstar_metrics *metrics, int64_t i);
 /* Scores of image i, or of all pixels pooled (i = -1), into a struct whose struct_size is set to its sizeof: a pixel is
- * vessel when its probability >= threshold. A ratio whose
- * denominator is 0 is 0. They agree with scikit-learn to 1e-9. Errors: EINVAL, ESTATE (no image). Thread B. Since 0.1. */
+ * vessel when its probability >= threshold. A ratio whose denominator is 0 is 0. They agree with scikit-learn (skeletons with
+ * scikit-image) to 1e-9. The skeletons of the last threshold asked for are not made again. Errors: EINVAL, ESTATE (no image),
+ * ENOMEM. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_scores(unetstar_metrics *metrics, int64_t i, double threshold,
                                                         unetstar_scores *scores);
 /* The threshold with the best pooled F1, and that F1. Choose it on images that are not the ones you report. Errors: EINVAL,

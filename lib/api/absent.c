@@ -139,6 +139,8 @@ NO_TRAINING(unetstar_trainer_patch, unetstar_trainer *trainer, const unetstar_da
 NO_TRAINING_NEW(unetstar_metrics, unetstar_metrics_create, unetstar_context *context)
 NO_TRAINING(unetstar_metrics_add, unetstar_metrics *metrics, const char *name, int64_t count,
     const float *probability, const uint8_t *label, const uint8_t *mask)
+NO_TRAINING(unetstar_metrics_add_image, unetstar_metrics *metrics, const char *name, int64_t width, int64_t height,
+    const float *probability, const uint8_t *label, const uint8_t *mask)
 NO_TRAINING(unetstar_metrics_scores, unetstar_metrics *metrics, int64_t i, double threshold,
     unetstar_scores *scores)
 NO_TRAINING(unetstar_metrics_best_threshold, unetstar_metrics *metrics, double *threshold, double *f1)

@@ -210,7 +210,8 @@ static int make_metrics(struct world *w) {
 static int add_metrics(struct world *w) {
     int i, code = 0;
     for (i = 0; i < 9 && !code; i++)
-        code = unetstar_metrics_add(w->metrics, "a name", 48 * 48, w->probability, w->label, w->mask);
+        code = i % 2 ? unetstar_metrics_add(w->metrics, "a name", 48 * 48, w->probability, w->label, w->mask)
+                     : unetstar_metrics_add_image(w->metrics, "a name", 48, 48, w->probability, w->label, w->mask);
     return code;
 }
 static int score(struct world *w) {

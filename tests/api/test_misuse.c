@@ -535,11 +535,16 @@ static void test_trainers_sessions_metrics(void **state) {
     NULLED("name", unetstar_metrics_add(metrics, NULL, 4, out, label, mask));
     NULLED("probability", unetstar_metrics_add(metrics, "a", 4, NULL, label, mask));
     NULLED("label", unetstar_metrics_add(metrics, "a", 4, out, NULL, mask));
+    NULLED("metrics", unetstar_metrics_add_image(NULL, "a", 2, 2, out, label, mask));
+    NULLED("name", unetstar_metrics_add_image(metrics, NULL, 2, 2, out, label, mask));
+    NULLED("probability", unetstar_metrics_add_image(metrics, "a", 2, 2, NULL, label, mask));
+    NULLED("label", unetstar_metrics_add_image(metrics, "a", 2, 2, out, NULL, mask));
     assert_int_equal(unetstar_metrics_count(metrics), 0);
     OK(unetstar_metrics_add(metrics, "a", 4, out, label, NULL));
+    OK(unetstar_metrics_add_image(metrics, "b", 2, 2, out, label, NULL));
     assert_int_equal(unetstar_metrics_count(NULL), 0);
     assert_null(unetstar_metrics_name(NULL, 0));
-    assert_null(unetstar_metrics_name(metrics, 1));
+    assert_null(unetstar_metrics_name(metrics, 2));
     scores.struct_size = sizeof scores;
     NULLED("metrics", unetstar_metrics_scores(NULL, -1, 0.5, &scores));
     NULLED("scores", unetstar_metrics_scores(metrics, -1, 0.5, NULL));
