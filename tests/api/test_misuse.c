@@ -363,6 +363,20 @@ static void test_models_and_optimizers(void **state) {
     options.struct_size = sizeof options;
     prep.struct_size = sizeof prep;
     NULLED("model", unetstar_model_get_options(NULL, &options));
+    {
+        static const float image[3 * 16 * 16] = {0};
+        unetstar_degree degree;
+        unetstar_features features;
+        degree.struct_size = sizeof degree;
+        features.struct_size = sizeof features;
+        NULLED("model", unetstar_model_degree(NULL, &degree));
+        NULLED("degree", unetstar_model_degree(model, NULL));
+        NULLED("model", unetstar_model_features(NULL, 16, 16, image, "encoder.0.conv.0", 0, NULL, &features));
+        NULLED("x", unetstar_model_features(model, 16, 16, NULL, "encoder.0.conv.0", 0, NULL, &features));
+        NULLED("layer", unetstar_model_features(model, 16, 16, image, NULL, 0, NULL, &features));
+        NULLED("features", unetstar_model_features(model, 16, 16, image, "encoder.0.conv.0", 0, NULL, NULL));
+        OK(unetstar_model_features(model, 16, 16, image, "encoder.0.conv.0", 0, NULL, &features));
+    }
     NULLED("options", unetstar_model_get_options(model, NULL));
     assert_int_equal(unetstar_model_parameter_count(NULL), 0);
     NULLED("model", unetstar_model_get_prep(NULL, &prep));
