@@ -16,11 +16,12 @@
 static const char program[] = "unetstar-evaluate";
 
 static const char about[] =
-    "Measures how well a model finds the vessels of labelled photographs: ROC and PR area, F1, accuracy, sensitivity,\n"
-    "specificity, precision and MCC, inside the field of view, for each image and for all pixels pooled. DATA is a\n"
-    "data set in one of the forms unetstar-train reads; by default its test images are measured (its own test folder,\n"
-    "or fold 2 of 4), so that the numbers are those of images the training did not see. Several models, with commas\n"
-    "between them, are averaged. With --predictions it measures maps that were saved by any program.";
+    "Measures how well a model finds the vessels of labelled photographs: ROC and PR area, F1, accuracy,\n"
+    "sensitivity, specificity, precision, MCC, clDice and calibration error (ECE), inside the field of view, for\n"
+    "each image and for all pixels pooled. DATA is a data set in one of the forms unetstar-train reads; by default\n"
+    "its test images are measured (its own test folder, or fold 2 of 4), so that the numbers are those of images\n"
+    "the training did not see. Several models, with commas between them, are averaged. With --predictions it\n"
+    "measures maps that were saved by any program.";
 
 static const char examples[] =
     "  unetstar-evaluate out/model.safetensors STARE\n"

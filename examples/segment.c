@@ -266,8 +266,8 @@ static int print_score(struct run *run, const struct job *job, const uint8_t *la
     struct table table = {0};
     int error = unetstar_metrics_create(&metrics, run->launch.context), result;
     if (!error)
-        error = unetstar_metrics_add(metrics, job->name, job->photo.width * job->photo.height, job->probability, label,
-                                     mask);
+        error = unetstar_metrics_add_image(metrics, job->name, job->photo.width, job->photo.height, job->probability,
+                                           label, mask);
     result = error ? problem_from_library(problem, job->name, error)
                    : table_from_metrics(&table, metrics, run->settings.threshold, problem);
     if (!result)

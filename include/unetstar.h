@@ -852,6 +852,17 @@ typedef struct unetstar_scores {
     double pr_auc;            /* area under the precision-recall curve, trapezoid rule */
     double average_precision; /* sum of (recall step) * precision, as scikit-learn */
     double f1, accuracy, sensitivity, specificity, precision, mcc, dice, iou;
+    /* clDice (Shit et al., CVPR 2021) at the threshold, from the skeletons of prediction and label: the harmonic mean of two
+     * shares, of the pixels of the prediction's skeleton that lie in the label, and of those of the label's that lie in the
+     * prediction. It sees whether vessels are found along their length, the thin ones as much as the thick. Skeletons are
+     * hard ones, by the thinning of Guo and Hall (CACM 32(3), 1989; it keeps connected what is connected), of what lies
+     * inside the field of view. Pooled: pixels are counted over all images, then the shares are taken. NaN when an image it
+     * is about was added without its shape, by unetstar_metrics_add. */
+    double cl_dice;
+    /* Expected calibration error (Guo et al., ICML 2017) of the probability of vessel, in 15 bins of equal width: the mean
+     * over all pixels of |mean probability - share of vessels| of a pixel's bin. It does not depend on the threshold. NaN when
+     * a score lies outside of [0, 1]. */
+    double calibration_error;
 } unetstar_scores;
 
 /* A collection without images. Images are kept (as pairs of score and label), so that they can be scored alone and pooled.
@@ -862,11 +873,18 @@ UNETSTAR_API void unetstar_metrics_destroy(unetstar_metrics *metrics);
  * EINVAL (a NaN score inside the mask), ENOMEM. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_add(unetstar_metrics *metrics, const char *name, int64_t count,
                                                      const float *probability, const uint8_t *label, const uint8_t *mask);
+/* The same for an image with its shape, height rows of width pixels each: also for cl_dice. It keeps 4 bytes a pixel inside the
+ * mask more, and 3 bits a pixel. Errors: EINVAL (a side below 1, a NaN score inside the mask), ELIMIT (2^32 pixels or more),
+ * ENOMEM. Thread B. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_add_image(unetstar_metrics *metrics, const char *name, int64_t width,
+                                                           int64_t height, const float *probability,
+                                                           const uint8_t *label, const uint8_t *mask);
 UNETSTAR_API int64_t unetstar_metrics_count(const unetstar_metrics *metrics);
 UNETSTAR_API const char *unetstar_metrics_name(const unetstar_metrics *metrics, int64_t i);
 /* Scores of image i, or of all pixels pooled (i = -1), into a struct whose struct_size is set to its sizeof: a pixel is
- * vessel when its probability >= threshold. A ratio whose
- * denominator is 0 is 0. They agree with scikit-learn to 1e-9. Errors: EINVAL, ESTATE (no image). Thread B. Since 0.1. */
+ * vessel when its probability >= threshold. A ratio whose denominator is 0 is 0. They agree with scikit-learn (skeletons with
+ * scikit-image) to 1e-9. The skeletons of the last threshold asked for are not made again. Errors: EINVAL, ESTATE (no image),
+ * ENOMEM. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_scores(unetstar_metrics *metrics, int64_t i, double threshold,
                                                         unetstar_scores *scores);
 /* The threshold with the best pooled F1, and that F1. Choose it on images that are not the ones you report. Errors: EINVAL,
@@ -877,6 +895,61 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_best_threshold(unetstar_metrics
 enum { UNETSTAR_CURVE_ROC = 0, UNETSTAR_CURVE_PR = 1 };
 UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_curve(unetstar_metrics *metrics, int32_t curve, int64_t max_points,
                                                        double *x, double *y, int64_t *count);
+
+/* ---- Analysis ----------------------------------------------------------------------------------------------------- */
+
+/* What a way of fusing does to a network. Without activations and with batch norm (in evaluation a scale and a shift) or none,
+ * every layer but a star and max-pooling is affine, so that wherever the maxima stay the same pixels' the logits are a polynomial
+ * of the input. A star adds the degrees of what it multiplies, a sum or concatenation takes the larger. One factor of each star
+ * is an encoder's map, of degree 1: the original network has degree 2, 3, 4 after its fusions. With sums it has 1, and still is
+ * not linear, because of max-pooling. */
+enum { UNETSTAR_MAX_FUSIONS = 5 }; /* a model has no more */
+typedef struct unetstar_degree {
+    size_t struct_size;
+    int32_t polynomial;                          /* 0: an activation, or instance or group norm, makes it none */
+    int32_t n_fusions;                           /* the coarsest is number 0 */
+    int64_t degree;                              /* of the logits; -1 where it is no polynomial */
+    int64_t fusion_degree[UNETSTAR_MAX_FUSIONS]; /* D, of the fused map, or -1 */
+    int64_t fusion_width[UNETSTAR_MAX_FUSIONS];  /* d, channels of each of the two maps that are fused */
+    /* The implicit dimension of Rewrite the Stars (Ma et al., CVPR 2024), as log10. Exact: of C(d + D, D), the number of
+     * monomials of at most degree D in d variables, with this network's D; NaN where it is no polynomial. Paper: of
+     * (d / sqrt 2)^(2^l) for the l-th star, which supposes that both factors have been through all stars before; NaN for other
+     * fusions. */
+    double log10_exact[UNETSTAR_MAX_FUSIONS];
+    double log10_paper[UNETSTAR_MAX_FUSIONS];
+} unetstar_degree;
+/* Degrees of a model, from its options alone. Set struct_size to sizeof *degree first. Errors: EINVAL. Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_model_degree(const unetstar_model *model, unetstar_degree *degree);
+
+/* Where features are looked at: what a convolution makes (with its norm and activation); what it reads (the image, a map as it
+ * is or pooled, or the two parts fused); and of a convolution that reads a fusion, the upsampled main part and the skip
+ * connection before they are fused. */
+enum {
+    UNETSTAR_AT_OUTPUT = 0,
+    UNETSTAR_AT_INPUT = 1,
+    UNETSTAR_AT_MAIN = 2,
+    UNETSTAR_AT_SKIP = 3
+};
+typedef struct unetstar_features {
+    size_t struct_size;
+    int64_t pixels, channels; /* rows and columns of the matrix; pixels of the map that stand for the image, without padding */
+    /* How many dimensions the pixels use, of `channels`, from the singular values s of the matrix, whose columns are not
+     * centred. All three are 0 for a map of zeros and NaN when a value is not finite. */
+    double effective_rank;      /* exp of the entropy of s / sum s (Roy and Vetterli, EUSIPCO 2007) */
+    double stable_rank;         /* sum s^2 / max s^2 */
+    double participation_ratio; /* (sum s^2)^2 / sum s^4 */
+    /* Of all values together. A normal distribution has skewness 0 and kurtosis 3; a constant one gets 0 for both. */
+    double mean, variance, skewness, kurtosis;
+    double beyond_4_sigma, beyond_6_sigma; /* share of values further from the mean than so many standard deviations */
+} unetstar_features;
+/* Runs the model in evaluation on x (in_channels, h, w), already preprocessed, as far as a layer, and measures the features
+ * there. layer: a convolution, named as its weights are without ".weight": "encoder.0.conv.0", "decoder.1.up".
+ * singular_values: NULL, or room for as many as there are channels, largest first; those below 1e-8 of the first are rounding.
+ * Time grows with pixels * channels^2 and with channels^3. Set struct_size to sizeof *features first. Errors: EINVAL (no such
+ * layer; MAIN or SKIP of one that reads no fusion), ESHAPE, ELIMIT (more than 1024 channels), ENOMEM. Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_model_features(const unetstar_model *model, int64_t h, int64_t w, const float *x,
+                                                        const char *layer, int32_t place, double *singular_values,
+                                                        unetstar_features *features);
 
 #ifdef __cplusplus
 }

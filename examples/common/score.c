@@ -119,7 +119,8 @@ static int write_pictures(const struct scoring *scoring, const char *name, const
 
 static int add_to_metrics(unetstar_metrics *metrics, const char *name, const struct opened *opened,
                           const float *probability, struct problem *problem) {
-    int error = unetstar_metrics_add(metrics, name, opened->pixels, probability, opened->label.data, opened->mask.data);
+    int error = unetstar_metrics_add_image(metrics, name, opened->photo.width, opened->photo.height, probability,
+                                           opened->label.data, opened->mask.data);
     return error ? problem_from_library(problem, name, error) : 0;
 }
 
@@ -202,8 +203,9 @@ static int observer_row(const struct scoring *scoring, const struct collection *
         result = table_from_metrics(&humans, metrics, 0.5, problem);
     if (!result) {
         table->observer = humans.pooled;
-        /* A drawing has one operating point; an area under its "curve" would mean nothing. */
+        /* A drawing has one operating point and no probabilities; an area under its "curve" would mean nothing. */
         table->observer.roc_auc = table->observer.pr_auc = table->observer.average_precision = NAN;
+        table->observer.calibration_error = NAN;
         table->has_observer = 1;
     }
     table_free(&humans);

@@ -29,6 +29,8 @@ static const struct column columns[] = {
     SCORE(specificity, "specif."),
     SCORE(precision, "precis."),
     SCORE(mcc, "MCC"),
+    SCORE(cl_dice, "clDice"),
+    SCORE(calibration_error, "ECE"),
     SCORE(dice, NULL),
     SCORE(iou, NULL),
     SCORE(threshold, NULL),

@@ -136,8 +136,13 @@ NO_TRAINING(unetstar_optimizer_moment_get, const unetstar_optimizer *optimizer, 
 NO_TRAINING(unetstar_trainer_set_hook, unetstar_trainer *trainer, unetstar_gradient_hook hook, void *user)
 NO_TRAINING(unetstar_trainer_patch, unetstar_trainer *trainer, const unetstar_dataset *training_set, int64_t epoch,
     int64_t sample, float *x, uint8_t *label, uint8_t *mask)
+NO_TRAINING(unetstar_model_degree, const unetstar_model *model, unetstar_degree *degree)
+NO_TRAINING(unetstar_model_features, const unetstar_model *model, int64_t h, int64_t w, const float *x, const char *layer,
+    int32_t place, double *singular_values, unetstar_features *features)
 NO_TRAINING_NEW(unetstar_metrics, unetstar_metrics_create, unetstar_context *context)
 NO_TRAINING(unetstar_metrics_add, unetstar_metrics *metrics, const char *name, int64_t count,
+    const float *probability, const uint8_t *label, const uint8_t *mask)
+NO_TRAINING(unetstar_metrics_add_image, unetstar_metrics *metrics, const char *name, int64_t width, int64_t height,
     const float *probability, const uint8_t *label, const uint8_t *mask)
 NO_TRAINING(unetstar_metrics_scores, unetstar_metrics *metrics, int64_t i, double threshold,
     unetstar_scores *scores)

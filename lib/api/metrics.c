@@ -1,7 +1,7 @@
 /* metrics.c - exported: metrics. */
 #include "api/api.h"
 
-typedef char check_scores[sizeof(unetstar_scores) == offsetof(unetstar_scores, iou) + sizeof(double) ? 1 : -1];
+typedef char check_scores[sizeof(unetstar_scores) == offsetof(unetstar_scores, calibration_error) + sizeof(double) ? 1 : -1];
 
 int unetstar_metrics_create(unetstar_metrics **out, unetstar_context *context) {
     int code = us_need(out, "out");
@@ -28,6 +28,22 @@ int unetstar_metrics_add(unetstar_metrics *metrics, const char *name, int64_t co
         return us_fail(UNETSTAR_EINVAL, "image %s has %lld pixels", name, (long long)count);
     us_fp_enter();
     code = us_metrics_add(metrics, name, count, probability, label, mask);
+    us_fp_leave();
+    return code;
+}
+
+int unetstar_metrics_add_image(unetstar_metrics *metrics, const char *name, int64_t width, int64_t height,
+                               const float *probability, const uint8_t *label, const uint8_t *mask) {
+    int code = us_need(metrics, "metrics");
+    code = code ? code : us_need(name, "name");
+    code = code ? code : us_need(probability, "probability");
+    code = code ? code : us_need(label, "label");
+    if (code)
+        return code;
+    if (width < 1 || height < 1)
+        return us_fail(UNETSTAR_EINVAL, "image %s has %lld x %lld pixels", name, (long long)width, (long long)height);
+    us_fp_enter();
+    code = us_metrics_add_image(metrics, name, width, height, probability, label, mask);
     us_fp_leave();
     return code;
 }

@@ -154,6 +154,7 @@ void us_eval_areas(struct us_eval_areas *areas, const struct us_eval_set *set) {
         areas->distinct++;
     }
     areas->roc_auc = roc_area(twice_roc, set);
+    areas->calibration_error = us_eval_calibration_error(set);
     if (set->positives) {
         areas->pr_auc = trapezoids / (2.0 * positives);
         areas->average_precision = rectangles / positives;

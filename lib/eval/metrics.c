@@ -31,6 +31,7 @@ void us_metrics_clear(us_metrics *metrics) {
     pooled_drop(metrics);
     for (i = 0; i < metrics->count; i++) {
         set_free(metrics->ctx, &metrics->images[i].set);
+        us_eval_shape_free(metrics->ctx, metrics->images[i].shape);
         us_free(metrics->ctx, metrics->images[i].name);
     }
     us_free(metrics->ctx, metrics->images);
@@ -145,6 +146,7 @@ int us_metrics_add(us_metrics *metrics, const char *name, int64_t count, const f
     if (error)
         return error;
     copy_pixels(&image.set, count, probability, label, mask);
+    image.shape = NULL;
     image.name = us_strdup(ctx, name ? name : "");
     error = image.name ? set_sort(&image.set, ctx) : UNETSTAR_ENOMEM;
     if (error) {
@@ -155,6 +157,26 @@ int us_metrics_add(us_metrics *metrics, const char *name, int64_t count, const f
     pooled_drop(metrics);
     metrics->images[metrics->count++] = image;
     return 0;
+}
+
+int us_metrics_add_image(us_metrics *metrics, const char *name, int64_t width, int64_t height, const float *probability,
+                         const uint8_t *label, const uint8_t *mask) {
+    struct us_eval_shape *shape;
+    int error;
+    if (width < 1 || height < 1 || !probability || !label)
+        return us_fail(UNETSTAR_EINVAL, width < 1 || height < 1 ? "width or height is below 1" : "probability or label is NULL");
+    if (width > US_EVAL_LIMIT || height > US_EVAL_LIMIT / width)
+        return us_fail(UNETSTAR_ELIMIT, "%lld x %lld pixels are too many for one evaluation", (long long)width,
+                       (long long)height);
+    error = us_eval_shape_create(&shape, metrics->ctx, width, height, probability, label, mask);
+    if (error)
+        return error;
+    error = us_metrics_add(metrics, name, width * height, probability, label, mask);
+    if (error)
+        us_eval_shape_free(metrics->ctx, shape);
+    else
+        metrics->images[metrics->count - 1].shape = shape;
+    return error;
 }
 
 const char *us_metrics_name(const us_metrics *metrics, int64_t i) {
@@ -237,6 +259,27 @@ static void scores_at(unetstar_scores *s, const struct us_eval_set *set, double 
     s->iou = ratio(tp, tp + fp + fn);
 }
 
+/* The harmonic mean of the shares of the two skeletons that lie in the other segmentation. */
+static int cl_dice(double *found, us_metrics *metrics, int64_t first, int64_t last, double threshold) {
+    struct us_eval_overlap overlap;
+    double precision, sensitivity;
+    int64_t i;
+    *found = NAN;
+    for (i = first; i <= last; i++)
+        if (!metrics->images[i].shape)
+            return 0;
+    memset(&overlap, 0, sizeof overlap);
+    for (i = first; i <= last; i++) {
+        int error = us_eval_shape_overlap(&overlap, metrics->ctx, metrics->images[i].shape, threshold);
+        if (error)
+            return error;
+    }
+    precision = ratio(overlap.prediction_in_label, overlap.prediction);
+    sensitivity = ratio(overlap.label_in_prediction, overlap.label);
+    *found = precision + sensitivity > 0 ? 2 * precision * sensitivity / (precision + sensitivity) : 0;
+    return 0;
+}
+
 int us_metrics_scores(us_metrics *metrics, int64_t i, double threshold, unetstar_scores *scores) {
     const struct us_eval_set *set;
     struct us_eval_areas areas;
@@ -258,7 +301,8 @@ int us_metrics_scores(us_metrics *metrics, int64_t i, double threshold, unetstar
     scores->roc_auc = areas.roc_auc;
     scores->pr_auc = areas.pr_auc;
     scores->average_precision = areas.average_precision;
-    return 0;
+    scores->calibration_error = areas.calibration_error;
+    return cl_dice(&scores->cl_dice, metrics, i < 0 ? 0 : i, i < 0 ? metrics->count - 1 : i, threshold);
 }
 
 static int pool_some(us_metrics *metrics) {

@@ -249,6 +249,36 @@ int us_calibrator_show(us_calibrator *calibrator, int64_t height, int64_t width,
 int us_calibrator_choose(us_calibrator *calibrator);
 void us_calibrator_result(const us_calibrator *calibrator, struct us_calibration *result);
 
+/* ---- Analysis (analysis.c, spectrum.c) ---- */
+
+#define US_MAX_FUSIONS 5 /* with five levels and a head at full resolution */
+struct us_degree {       /* unetstar_degree, field by field */
+    int polynomial, fusions;
+    int64_t degree, fusion_degree[US_MAX_FUSIONS], width[US_MAX_FUSIONS];
+    double exact[US_MAX_FUSIONS], paper[US_MAX_FUSIONS];
+};
+void us_net_degree(struct us_degree *degree, const struct us_net *net);
+
+struct us_features { /* unetstar_features, field by field */
+    int64_t pixels, channels;
+    double effective_rank, stable_rank, participation_ratio;
+    double mean, variance, skewness, kurtosis, beyond_4, beyond_6;
+};
+/* A matrix of height x width pixels by channels. It is read three times. */
+struct us_feature_rows {
+    void (*read)(void *user, int64_t y, float *pixels); /* width x channels */
+    void *user;
+    int64_t height, width, channels;
+};
+/* singular: room for `channels` values, largest first, or NULL. ENOMEM. */
+int us_features_measure(struct us_features *f, us_context *ctx, const struct us_feature_rows *rows, double *singular);
+/* Of a symmetric matrix of n x n, which is destroyed; largest first. */
+void us_eigenvalues(double *a, int64_t n, double *values);
+#define US_FEATURES_CHANNELS 1024
+/* At a unit, what: UNETSTAR_AT_*, MAIN and SKIP only where its input is a fusion. ELIMIT, ENOMEM. */
+int us_net_features(struct us_features *f, us_context *ctx, const struct us_evaluation_shape *shape,
+                    const struct us_folded *folded, const float *x, int unit, int what, double *singular);
+
 /* ---- Loss of a map of logits (loss.c) ---- */
 
 struct us_loss_map {

@@ -210,7 +210,8 @@ static int make_metrics(struct world *w) {
 static int add_metrics(struct world *w) {
     int i, code = 0;
     for (i = 0; i < 9 && !code; i++)
-        code = unetstar_metrics_add(w->metrics, "a name", 48 * 48, w->probability, w->label, w->mask);
+        code = i % 2 ? unetstar_metrics_add(w->metrics, "a name", 48 * 48, w->probability, w->label, w->mask)
+                     : unetstar_metrics_add_image(w->metrics, "a name", 48, 48, w->probability, w->label, w->mask);
     return code;
 }
 static int score(struct world *w) {
@@ -223,6 +224,12 @@ static int score(struct world *w) {
     code = code ? code : unetstar_metrics_scores(w->metrics, 0, 0.5, &scores);
     code = code ? code : unetstar_metrics_best_threshold(w->metrics, &x[0], &y[0]);
     return code ? code : unetstar_metrics_curve(w->metrics, UNETSTAR_CURVE_PR, 10, x, y, &count);
+}
+static int analyse(struct world *w) {
+    static float x[3 * 20 * 24];
+    unetstar_features features;
+    features.struct_size = sizeof features;
+    return unetstar_model_features(w->t.model, 20, 24, x, "decoder.1.conv.0", UNETSTAR_AT_INPUT, NULL, &features);
 }
 static int find_field(struct world *w) {
     unetstar_image image;
@@ -457,6 +464,7 @@ static void test_segment(void **state) {
     undo_loaded(w);
     exhaust(w, "load model", load_model, undo_loaded, KEEPS_NOTHING);
     blob_model(&before, w->loaded);
+    exhaust(w, "features", analyse, undo_nothing, MAY_KEEP); /* the model keeps its folded weights */
     exhaust(w, "session", make_session, undo_session, MAY_KEEP); /* the model keeps its folded weights */
     exhaust(w, "run", run_session, undo_nothing, MAY_KEEP);
     undo_session(w);

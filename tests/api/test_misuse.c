@@ -363,6 +363,20 @@ static void test_models_and_optimizers(void **state) {
     options.struct_size = sizeof options;
     prep.struct_size = sizeof prep;
     NULLED("model", unetstar_model_get_options(NULL, &options));
+    {
+        static const float image[3 * 16 * 16] = {0};
+        unetstar_degree degree;
+        unetstar_features features;
+        degree.struct_size = sizeof degree;
+        features.struct_size = sizeof features;
+        NULLED("model", unetstar_model_degree(NULL, &degree));
+        NULLED("degree", unetstar_model_degree(model, NULL));
+        NULLED("model", unetstar_model_features(NULL, 16, 16, image, "encoder.0.conv.0", 0, NULL, &features));
+        NULLED("x", unetstar_model_features(model, 16, 16, NULL, "encoder.0.conv.0", 0, NULL, &features));
+        NULLED("layer", unetstar_model_features(model, 16, 16, image, NULL, 0, NULL, &features));
+        NULLED("features", unetstar_model_features(model, 16, 16, image, "encoder.0.conv.0", 0, NULL, NULL));
+        OK(unetstar_model_features(model, 16, 16, image, "encoder.0.conv.0", 0, NULL, &features));
+    }
     NULLED("options", unetstar_model_get_options(model, NULL));
     assert_int_equal(unetstar_model_parameter_count(NULL), 0);
     NULLED("model", unetstar_model_get_prep(NULL, &prep));
@@ -535,11 +549,16 @@ static void test_trainers_sessions_metrics(void **state) {
     NULLED("name", unetstar_metrics_add(metrics, NULL, 4, out, label, mask));
     NULLED("probability", unetstar_metrics_add(metrics, "a", 4, NULL, label, mask));
     NULLED("label", unetstar_metrics_add(metrics, "a", 4, out, NULL, mask));
+    NULLED("metrics", unetstar_metrics_add_image(NULL, "a", 2, 2, out, label, mask));
+    NULLED("name", unetstar_metrics_add_image(metrics, NULL, 2, 2, out, label, mask));
+    NULLED("probability", unetstar_metrics_add_image(metrics, "a", 2, 2, NULL, label, mask));
+    NULLED("label", unetstar_metrics_add_image(metrics, "a", 2, 2, out, NULL, mask));
     assert_int_equal(unetstar_metrics_count(metrics), 0);
     OK(unetstar_metrics_add(metrics, "a", 4, out, label, NULL));
+    OK(unetstar_metrics_add_image(metrics, "b", 2, 2, out, label, NULL));
     assert_int_equal(unetstar_metrics_count(NULL), 0);
     assert_null(unetstar_metrics_name(NULL, 0));
-    assert_null(unetstar_metrics_name(metrics, 1));
+    assert_null(unetstar_metrics_name(metrics, 2));
     scores.struct_size = sizeof scores;
     NULLED("metrics", unetstar_metrics_scores(NULL, -1, 0.5, &scores));
     NULLED("scores", unetstar_metrics_scores(metrics, -1, 0.5, NULL));

@@ -466,6 +466,18 @@ static void test_nan_inputs(void **state) {
     FAILS(UNETSTAR_EINVAL, unetstar_metrics_scores(metrics, -2, 0.5, &scores));
     FAILS(UNETSTAR_EINVAL, unetstar_metrics_add(metrics, "none", 0, p, labels, mask));
     FAILS(UNETSTAR_EINVAL, unetstar_metrics_add(metrics, "none", -1, p, labels, mask));
+    FAILS(UNETSTAR_EINVAL, unetstar_metrics_add_image(metrics, "none", 0, 1, p, labels, mask));
+    FAILS(UNETSTAR_EINVAL, unetstar_metrics_add_image(metrics, "none", 1, -1, p, labels, mask));
+    FAILS(UNETSTAR_ELIMIT, unetstar_metrics_add_image(metrics, "none", INT64_MAX / 2, 4, p, labels, mask));
+    mask[7] = 1;
+    FAILS_NAMING(UNETSTAR_EINVAL, "probability[7]", unetstar_metrics_add_image(metrics, "ill", 16, 16, p, labels, mask));
+    mask[7] = 0;
+    assert_int_equal(unetstar_metrics_count(metrics), 1);
+    OK(unetstar_metrics_add_image(metrics, "shaped", 16, 16, p, labels, mask)); /* the NaN is outside */
+    OK(unetstar_metrics_scores(metrics, 1, 0.5, &scores));
+    assert_true(scores.cl_dice >= 0 && scores.calibration_error >= 0);
+    OK(unetstar_metrics_scores(metrics, -1, 0.5, &scores));
+    assert_true(scores.cl_dice != scores.cl_dice); /* the first image has no shape */
     {
         double cx[4], cy[4];
         int64_t n;

@@ -55,7 +55,8 @@ def measure(compiler, text):
         for field in fields:
             member = f'(({name} *)0)->{field}'
             lines.append(f'printf("{name} {field} %zu %zu %zu\\n", offsetof({name}, {field}), sizeof {member}, '
-                         f'_Generic({member}, float *: sizeof(float), default: sizeof {member}));')
+                         f'_Generic({member}, float *: sizeof(float), double *: sizeof(double), int64_t *: sizeof(int64_t), '
+                         f'default: sizeof {member}));')
         lines.append(f'printf("{name} = %zu\\n", sizeof({name}));')
     for name in constants(text):
         lines.append(f'printf("{name} %d\\n", (int){name});')

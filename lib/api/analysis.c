@@ -1,0 +1,105 @@
+/* analysis.c - exported: degree and features of a network. */
+#include "api/api.h"
+
+#include <stddef.h>
+#include <string.h>
+
+typedef char check_degree[sizeof(unetstar_degree) ==
+                                  offsetof(unetstar_degree, log10_paper) + UNETSTAR_MAX_FUSIONS * sizeof(double)
+                              ? 1
+                              : -1];
+typedef char check_fusions[UNETSTAR_MAX_FUSIONS == US_MAX_FUSIONS ? 1 : -1];
+typedef char
+    check_features[sizeof(unetstar_features) == offsetof(unetstar_features, beyond_6_sigma) + sizeof(double) ? 1 : -1];
+
+int unetstar_model_degree(const unetstar_model *model, unetstar_degree *degree) {
+    struct us_degree found;
+    unetstar_degree d;
+    int k, code = us_need(model, "model");
+    code = code ? code : us_need(degree, "degree");
+    if (code)
+        return code;
+    us_fp_enter();
+    us_net_degree(&found, model->net);
+    us_fp_leave();
+    memset(&d, 0, sizeof d);
+    d.polynomial = found.polynomial;
+    d.n_fusions = found.fusions;
+    d.degree = found.degree;
+    for (k = 0; k < found.fusions; k++) {
+        d.fusion_degree[k] = found.fusion_degree[k];
+        d.fusion_width[k] = found.width[k];
+        d.log10_exact[k] = found.exact[k];
+        d.log10_paper[k] = found.paper[k];
+    }
+    return us_options_init(degree, degree->struct_size, &d, sizeof d, "degree");
+}
+
+/* The unit whose weights are called `name`.weight; -1: none. */
+static int find_unit(const struct us_net *net, const char *name) {
+    const size_t length = strlen(name);
+    int i;
+    for (i = 0; i < net->n_weights; i++) {
+        const struct us_weight *w = &net->weights[i];
+        if ((w->kind == US_WEIGHT_CONV || w->kind == US_WEIGHT_UPCONV) && !strncmp(w->name, name, length) &&
+            !strcmp(w->name + length, ".weight"))
+            return w->owner;
+    }
+    return -1;
+}
+
+static int check_place(const unetstar_model *model, const char *layer, int32_t place, int *unit) {
+    *unit = find_unit(model->net, layer);
+    if (*unit < 0)
+        return us_fail(UNETSTAR_EINVAL, "layer %.60s: the model has no convolution of that name", layer);
+    if (place < UNETSTAR_AT_OUTPUT || place > UNETSTAR_AT_SKIP)
+        return us_fail(UNETSTAR_EINVAL, "place is %d; it must be one of UNETSTAR_AT_*", (int)place);
+    if (place >= UNETSTAR_AT_MAIN && model->net->units[*unit].in.kind != US_IN_FUSE)
+        return us_fail(UNETSTAR_EINVAL, "layer %s does not read a fusion", layer);
+    return 0;
+}
+
+int unetstar_model_features(const unetstar_model *model, int64_t h, int64_t w, const float *x, const char *layer,
+                            int32_t place, double *singular_values, unetstar_features *features) {
+    struct us_evaluation_shape shape;
+    struct us_folded *folded = NULL;
+    struct us_features found;
+    unetstar_features f;
+    int unit = 0, code = us_need(model, "model");
+    code = code ? code : us_need(x, "x");
+    code = code ? code : us_need(layer, "layer");
+    code = code ? code : us_need(features, "features");
+    if (!code && (h < 1 || w < 1 || h > 32768 || w > 32768))
+        code = us_fail(UNETSTAR_ESHAPE, "an input of %lld x %lld pixels was given; sides must be 1 to 32768",
+                       (long long)w, (long long)h);
+    code = code ? code : check_place(model, layer, place, &unit);
+    code = code ? code : us_context_check(model->ctx);
+    if (code)
+        return code;
+    us_fp_enter();
+    memset(&shape, 0, sizeof shape);
+    shape.net = model->net;
+    shape.height = h;
+    shape.width = w;
+    shape.precision = UNETSTAR_PRECISION_FAST;
+    code =
+        us_model_folded((unetstar_model *)(uintptr_t)model, shape.precision, &folded); /* its cache, under its lock */
+    code = code ? code : us_net_features(&found, model->ctx, &shape, folded, x, unit, place, singular_values);
+    us_folded_unref(folded);
+    us_fp_leave();
+    if (code)
+        return code;
+    memset(&f, 0, sizeof f);
+    f.pixels = found.pixels;
+    f.channels = found.channels;
+    f.effective_rank = found.effective_rank;
+    f.stable_rank = found.stable_rank;
+    f.participation_ratio = found.participation_ratio;
+    f.mean = found.mean;
+    f.variance = found.variance;
+    f.skewness = found.skewness;
+    f.kurtosis = found.kurtosis;
+    f.beyond_4_sigma = found.beyond_4;
+    f.beyond_6_sigma = found.beyond_6;
+    return us_options_init(features, features->struct_size, &f, sizeof f, "features");
+}
