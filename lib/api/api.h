@@ -68,6 +68,8 @@ struct unetstar_trainer {
 
 struct unetstar_session {
     us_context *ctx;
+    int refs;   /* atomic: the caller's, and one of a run */
+    int in_use; /* atomic: calls that need it for themselves */
     unetstar_model **models;
     struct us_folded **folded;
     int64_t n_models;

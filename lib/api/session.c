@@ -34,6 +34,8 @@ static int take_models(unetstar_session *s, const unetstar_model *const *models,
         /* A session caches folded weights in the model and counts itself in: neither is a change that a caller sees. */
         unetstar_model *model = (unetstar_model *)(uintptr_t)models[i];
         code = us_model_folded(model, options->precision, &s->folded[i]);
+        if (code == UNETSTAR_ESTATE && options->precision == UNETSTAR_PRECISION_INT8 && !model->calibration)
+            us_fail(code, "model %lld has no calibration for 8 bits; call unetstar_model_calibrate", (long long)i);
         if (code)
             break;
         s->models[i] = us_model_ref(model);
@@ -72,6 +74,8 @@ int unetstar_session_create(unetstar_session **out, unetstar_context *context, c
     code = code ? code : us_options_read(&o, sizeof o, options, "session options");
     if (code)
         return code;
+    if (o.reserved)
+        return us_fail(UNETSTAR_EINVAL, "session option reserved must be 0");
     if (n_models < 1 || n_models > 1024)
         return us_fail(UNETSTAR_EINVAL, "n_models is %lld; it must be 1 to 1024", (long long)n_models);
     for (i = 0; i < n_models; i++)
@@ -89,6 +93,7 @@ int unetstar_session_create(unetstar_session **out, unetstar_context *context, c
     inner.single_pass = o.single_pass;
     inner.fit = o.prep_state ? &o.prep_state->state : NULL;
     code = us_session_check(&inner);
+    code = code ? code : us_context_check(context);
     if (code)
         return code;
     us_fp_enter();
@@ -96,6 +101,7 @@ int unetstar_session_create(unetstar_session **out, unetstar_context *context, c
     code = UNETSTAR_ENOMEM;
     if (s) {
         s->ctx = us_context_ref(context);
+        s->refs = 1;
         code = take_models(s, models, n_models, &inner);
         if (!code)
             keep_state(s, o.prep_state);
@@ -111,7 +117,7 @@ int unetstar_session_create(unetstar_session **out, unetstar_context *context, c
 void unetstar_session_destroy(unetstar_session *session) {
     us_context *ctx;
     int64_t i;
-    if (!session)
+    if (!session || us_atomic_add(&session->refs, -1) > 0) /* a callback has let go of it: the run ends first */
         return;
     ctx = session->ctx;
     us_session_destroy(session->session);
@@ -126,11 +132,35 @@ void unetstar_session_destroy(unetstar_session *session) {
     us_context_unref(ctx);
 }
 
+/* A call that has the session for itself, until end. A callback that comes back would use the same memory. */
+static int begin(unetstar_session *session) {
+    int code = us_context_check(session->ctx);
+    if (code)
+        return code;
+    if (us_atomic_add(&session->in_use, 1) > 1) {
+        us_atomic_add(&session->in_use, -1);
+        return us_fail(UNETSTAR_ESTATE, "the session is in use: a run of it has not returned yet, on this thread or another");
+    }
+    us_atomic_add(&session->refs, 1);
+    us_fp_enter();
+    return 0;
+}
+
+static void end(unetstar_session *session) {
+    us_fp_leave();
+    us_atomic_add(&session->in_use, -1);
+    unetstar_session_destroy(session);
+}
+
 int unetstar_session_set_prep_state(unetstar_session *session, const unetstar_prep_state *state) {
     int code = us_need(session, "session");
-    code = code ? code : us_session_set_fit(session->session, state ? &state->state : NULL);
+    code = code ? code : begin(session);
+    if (code)
+        return code;
+    code = us_session_set_fit(session->session, state ? &state->state : NULL);
     if (!code)
         keep_state(session, state);
+    end(session);
     return code;
 }
 
@@ -166,16 +196,15 @@ int unetstar_session_run(unetstar_session *session, const unetstar_image *image,
         source.mask = (const uint8_t *)field.data;
         source.mask_stride = field.stride;
     }
-    code = code ? code : us_context_check(session->ctx);
+    code = code ? code : begin(session);
     if (code)
         return code;
     sink.planes = probability;
     watch.cancel = cancel;
     watch.progress = progress;
     watch.user = user;
-    us_fp_enter();
     code = us_session_run(session->session, &source, &sink, &watch);
-    us_fp_leave();
+    end(session);
     return code;
 }
 
@@ -193,17 +222,16 @@ int unetstar_session_run_tensor(unetstar_session *session, int64_t n, int64_t h,
     code = code ? code : us_need(x, "x");
     code = code ? code : us_need(probability, "probability");
     code = code ? code : check_size(h, w);
-    code = code ? code : us_context_check(session->ctx);
+    if (!code && n < 1)
+        code = us_fail(UNETSTAR_ESHAPE, "n is %lld; it must be at least 1", (long long)n);
+    code = code ? code : begin(session);
     if (code)
         return code;
-    if (n < 1)
-        return us_fail(UNETSTAR_ESHAPE, "n is %lld; it must be at least 1", (long long)n);
     watch.cancel = cancel;
     watch.progress = NULL;
     watch.user = NULL;
-    us_fp_enter();
     code = us_session_run_tensor(session->session, n, h, w, x, probability, &watch);
-    us_fp_leave();
+    end(session);
     return code;
 }
 
@@ -220,7 +248,7 @@ int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *
     code = code ? code : us_source_view(&s, &view, source);
     if (!code && !write_rows)
         code = us_fail(UNETSTAR_EINVAL, "argument write_rows is NULL");
-    code = code ? code : us_context_check(session->ctx);
+    code = code ? code : begin(session);
     if (code)
         return code;
     describe_source(&inner, &view);
@@ -229,9 +257,8 @@ int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *
     sink.write = write_rows;
     sink.user = user;
     watch.cancel = cancel;
-    us_fp_enter();
     code = us_session_run(session->session, &inner, &sink, &watch);
-    us_fp_leave();
+    end(session);
     return code;
 }
 

@@ -426,6 +426,7 @@ static const struct range ranges[] = {
     R(O_SESSION, S, single_pass, I32, -1, 2, BIG, -BIG, 0, 0),
     R(O_SESSION, S, max_width, I64, -1, 32769, -1e18, 1e18, 0, 0),
     R(O_SESSION, S, max_height, I64, -1, 32769, -1e18, 1e18, 0, 0),
+    R(O_SESSION, S, reserved, I32, -1, 1, BIG, -BIG, 0, 0),
     R(O_CALIBRATION, unetstar_calibration_options, max_error, F32, NAN, 0, -1, -INFINITY, 0.001, 1),
     R(O_CALIBRATION, unetstar_calibration_options, ranges, I32, -1, 2, BIG, -BIG, 0, 1),
 };

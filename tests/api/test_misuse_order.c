@@ -489,12 +489,97 @@ static void test_nan_inputs(void **state) {
     training_close(&t);
 }
 
+/* ---- A session whose run has not returned ---- */
+
+struct visit {
+    unetstar_session *session, *other;
+    int calls, let_go;
+};
+
+static int is_in_use(struct visit *v) {
+    unetstar_image image;
+    static const uint8_t pixels[16 * 16];
+    float x[4] = {0}, p[256];
+    OK(unetstar_image_init(&image, sizeof image));
+    image.data = pixels;
+    image.width = image.height = 16;
+    image.channels = 1;
+    image.bits = 8;
+    FAILS_NAMING(UNETSTAR_ESTATE, "in use", unetstar_session_run(v->session, &image, NULL, p, NULL, NULL, NULL));
+    FAILS_NAMING(UNETSTAR_ESTATE, "in use", unetstar_session_run_tensor(v->session, 1, 2, 2, x, p, NULL));
+    FAILS_NAMING(UNETSTAR_ESTATE, "in use", unetstar_session_set_prep_state(v->session, NULL));
+    OK(unetstar_session_run(v->other, &image, NULL, p, NULL, NULL, NULL)); /* others are free */
+    if (v->let_go && v->calls == 1) {
+        unetstar_session_destroy(v->session);
+        unetstar_session_destroy(v->other);
+    }
+    return 0;
+}
+
+static int on_visit(void *user, const unetstar_progress *progress) {
+    struct visit *v = (struct visit *)user;
+    (void)progress;
+    return v->calls++ == 0 || !v->let_go ? is_in_use(v) : 0;
+}
+
+static void test_session_in_use(void **state) {
+    static const int32_t plans[] = {UNETSTAR_PLAN_WHOLE, UNETSTAR_PLAN_STREAM};
+    static uint8_t pixels[16 * 16];
+    float expected[256], p[256];
+    unetstar_model_options m;
+    int i;
+    (void)state;
+    for (i = 0; i < 256; i++)
+        pixels[i] = (uint8_t)(noise((uint64_t)i) * 255);
+    for (i = 0; i < 4; i++) {
+        unetstar_context *own = make_counted(1, &counter);
+        unetstar_session_options o;
+        unetstar_image image;
+        unetstar_model *model;
+        const unetstar_model *list[1];
+        struct visit v;
+        memset(&v, 0, sizeof v);
+        OK(unetstar_model_options_init(&m, sizeof m));
+        m.narrow = 0.0625;
+        m.levels = 2;
+        OK(unetstar_model_create(&model, own, &m));
+        list[0] = model;
+        OK(unetstar_session_options_init(&o, sizeof o));
+        o.plan = plans[i % 2];
+        OK(unetstar_session_create(&v.session, own, list, 1, &o));
+        OK(unetstar_session_create(&v.other, own, list, 1, &o));
+        OK(unetstar_image_init(&image, sizeof image));
+        image.data = pixels;
+        image.width = image.height = 16;
+        image.channels = 1;
+        image.bits = 8;
+        OK(unetstar_session_run(v.session, &image, NULL, expected, NULL, NULL, NULL));
+        v.let_go = i / 2; /* all is destroyed while it runs: it ends all the same */
+        if (v.let_go) {
+            unetstar_model_destroy(model);
+            unetstar_context_destroy(own);
+        }
+        OK(unetstar_session_run(v.session, &image, NULL, p, NULL, on_visit, &v));
+        assert_true(v.calls > 0);
+        assert_memory_equal(p, expected, sizeof p);
+        if (v.let_go)
+            continue;
+        OK(unetstar_session_run(v.session, &image, NULL, p, NULL, NULL, NULL)); /* free again */
+        assert_memory_equal(p, expected, sizeof p);
+        unetstar_session_destroy(v.session);
+        unetstar_session_destroy(v.other);
+        unetstar_model_destroy(model);
+        unetstar_context_destroy(own);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_of_steps),       cmocka_unit_test(test_datasets_of_a_fit),
         cmocka_unit_test(test_indices_and_folds),    cmocka_unit_test(test_any_order_of_destruction),
         cmocka_unit_test(test_shapes_of_primitives), cmocka_unit_test(test_sizes_of_sessions),
         cmocka_unit_test(test_extreme_trainers),     cmocka_unit_test(test_nan_inputs),
+        cmocka_unit_test(test_session_in_use),
     };
     return cmocka_run_group_tests_name("misuse_order", tests, set_up, tear_down);
 }
