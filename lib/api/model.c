@@ -229,6 +229,8 @@ int unetstar_model_set_prep(unetstar_model *model, const unetstar_prep_options *
     if (us_prep_channels(&prep) != model->net->options.in_channels)
         return us_fail(UNETSTAR_ESHAPE, "this preprocessing makes %d channels, the model takes %d", us_prep_channels(&prep),
                        model->net->options.in_channels);
+    if (model->calibration && memcmp(&model->prep, &prep, sizeof prep))
+        us_model_touch(model); /* a calibration has seen other inputs */
     model->prep = prep;
     return 0;
 }

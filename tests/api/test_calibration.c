@@ -80,7 +80,19 @@ static void run(float *p, unetstar_context *c, const unetstar_model *model, int3
 }
 
 static void needs_calibration(const unetstar_model *model) {
+    unetstar_session_options o;
     unetstar_session *s;
+    unetstar_model *exact; /* needs none */
+    unetstar_model_options m = some_options(0);
+    const unetstar_model *both[2];
+    m.precision = UNETSTAR_PRECISION_EXACT;
+    OK(unetstar_model_create(&exact, context, &m));
+    both[0] = exact;
+    both[1] = model;
+    OK(unetstar_session_options_init(&o, sizeof o));
+    o.precision = UNETSTAR_PRECISION_INT8;
+    FAILS_NAMING(UNETSTAR_ESTATE, "model 1 has no calibration", unetstar_session_create(&s, context, both, 2, &o));
+    unetstar_model_destroy(exact);
     FAILS_NAMING(UNETSTAR_ESTATE, "unetstar_model_calibrate",
                  open_session(&s, context, model, UNETSTAR_PRECISION_INT8, UNETSTAR_PLAN_AUTO));
 }
@@ -92,6 +104,7 @@ static void test_needs_and_loses_a_calibration(void **state) {
     unetstar_optimizer *optimizer;
     unetstar_trainer *trainer;
     unetstar_trainer_options options;
+    unetstar_prep_options prep;
     unetstar_session *s;
     float *x = (float *)memory(16 * 16 * sizeof *x), first[W * H], again[W * H], bias[64];
     int32_t dtype, ndim;
@@ -110,6 +123,18 @@ static void test_needs_and_loses_a_calibration(void **state) {
     OK(unetstar_session_run(s, &images[0], NULL, again, NULL, NULL, NULL));
     assert_memory_equal(first, again, sizeof first);
     unetstar_session_destroy(s);
+    /* Other preprocessing; the same one keeps it. */
+    OK(unetstar_model_calibrate(model, list, 1, NULL, NULL));
+    OK(unetstar_prep_options_init(&prep, sizeof prep));
+    OK(unetstar_model_get_prep(model, &prep));
+    OK(unetstar_model_set_prep(model, &prep));
+    OK(open_session(&s, context, model, UNETSTAR_PRECISION_INT8, UNETSTAR_PLAN_AUTO));
+    unetstar_session_destroy(s);
+    prep.standardize = 1;
+    OK(unetstar_model_set_prep(model, &prep));
+    needs_calibration(model);
+    prep.standardize = 0;
+    OK(unetstar_model_set_prep(model, &prep));
     /* A step of training. */
     OK(unetstar_model_calibrate(model, list, 1, NULL, NULL));
     OK(unetstar_optimizer_create(&optimizer, model, NULL));
