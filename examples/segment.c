@@ -354,6 +354,9 @@ static int run_program(struct run *run, const struct args *args, int synthetic, 
     options.memory_budget = (int64_t)run->settings.budget * 1000000;
     error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count,
                                     &options);
+    if (error == UNETSTAR_ESTATE && run->settings.precision == UNETSTAR_PRECISION_INT8)
+        return problem_set(problem, "%s: %s (unetstar-train does, with --calibrate)", args->operands[0],
+                           unetstar_last_error());
     if (error)
         return problem_from_library(problem, args->operands[0], error);
     if (synthetic && segment_synthetic(run, problem))

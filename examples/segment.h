@@ -57,6 +57,7 @@ int read_mask(const struct settings *settings, struct job *job, struct problem *
 /* The files of one image, written row by row; none of them is there before results_commit. */
 struct results {
     const struct settings *settings;
+    const char *name; /* of the image, borrowed */
     const unetstar_cancel *cancel;
     struct picture format; /* of the photograph; no pixels */
     struct png_rows *probability, *vessels, *overlay;

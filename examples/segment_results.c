@@ -1,4 +1,5 @@
 /* segment_results.c - the pictures that come of a photograph, row by row. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ int results_open(struct results *results, const struct run *run, const char *nam
     const struct settings *settings = &run->settings;
     memset(results, 0, sizeof *results);
     results->settings = settings;
+    results->name = name;
     results->cancel = run->launch.cancel;
     results->format = *format;
     results->format.data = NULL;
@@ -43,6 +45,10 @@ int results_row(struct results *results, const float *probability, const void *p
     int64_t x;
     if (unetstar_cancel_requested(results->cancel))
         return problem_set(problem, "interrupted");
+    for (x = 0; x < width; x++)
+        if (isnan(probability[x])) /* would be black, as if there were no vessels */
+            return problem_set(problem, "%s: the network gives no numbers (NaN) for it; its weights are not finite or too "
+                                        "large", results->name);
     if (results->probability) {
         probability_samples(results->line, probability, width, settings->bits);
         if (png_rows_write(results->probability, results->line, problem))

@@ -5,10 +5,12 @@ the same files whether a picture is in memory or passes through it, and leaves n
     test_rows.py UNETSTAR_TRAIN UNETSTAR_SEGMENT COMPARE_ROWS MKFIXTURE
 """
 import gzip
+import json
 import os
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -322,7 +324,20 @@ checks.check("exact precision", code == 0, error)
 checks.check("the closing lines tell threshold and memory", "threshold stored in the model" in error
              and "Memory for the image, 111 x 87" in error and "weights" in error, error)
 code, _, error = run(SEGMENT, MODEL, image, "--precision", "int8", "-o", at("int8"))
-checks.check("8 bits without a calibration: the library says what is missing", code == 1 and "calibrat" in error, error)
+checks.check("8 bits without a calibration: what is missing, and what makes it", code == 1 and "no calibration" in error
+             and "--calibrate" in error, error)
+
+# Weights that are no numbers: no vessels would be a lie.
+weights = bytearray(read(MODEL))
+start = 8 + struct.unpack("<Q", weights[:8])[0]
+first, end = json.loads(weights[8:start])["encoder.0.conv.0.weight"]["data_offsets"]
+weights[start + first:start + end] = struct.pack("<f", float("nan")) * ((end - first) // 4)
+write(at("nan.safetensors"), bytes(weights))
+os.makedirs(at("nan"), exist_ok=True)
+for mode in ([], ["--stream"]):
+    refused("weights that are no numbers " + " ".join(mode), [at("nan.safetensors"), image, "--quiet", *mode, "-o", at("nan")],
+            1, "NaN")
+checks.check("and no picture is left", os.listdir(at("nan")) == [])
 code, _, error = run(SEGMENT, MODEL, image, "--tta", 4, "--quiet", "-o", at("tta"))
 code2, _, error2 = run(SEGMENT, MODEL, image, "--views", 4, "--quiet", "-o", at("views"))
 checks.check("--views is --tta", code == code2 == 0 and results(at("tta")) == results(at("views")), error + error2)
