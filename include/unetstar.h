@@ -27,8 +27,9 @@
  *            through parameters, objects through the first one; on failure *out is NULL and nothing has changed.
  *            unetstar_last_error() then gives a sentence that names the argument or file and what was wrong with it.
  * Ownership. What you create you destroy. destroy(NULL) does nothing, and objects may be destroyed in any order: they keep
- *            each other alive by reference counts. Buffers you pass in are only read during the call, and never kept,
- *            except where "borrowed" is written. Strings and pointers returned by getters belong to the object.
+ *            each other alive by reference counts. A destroy is Thread C for its object. Buffers you pass in are only read
+ *            during the call, and never kept, except where "borrowed" is written. Strings and pointers returned by getters
+ *            belong to the object.
  * Options.   An options struct begins with struct_size. Fill it with its _init function, which sets every field to its
  *            default, then change what you want. NULL options mean all defaults. A larger struct of a newer header is
  *            accepted when the part this library does not know is zero, and is UNETSTAR_EVERSION otherwise.
@@ -40,13 +41,16 @@
  *            uses the object. The error text belongs to the calling thread.
  * Callbacks. Every callback except a caller's own runner is called only on the thread that made the call, and never after
  *            that call has returned. Progress callbacks return 0 to go on; any other value cancels (UNETSTAR_ECANCELED).
+ *            A callback may use the library, but not the object whose call it belongs to. Of a session that is ESTATE; destroying
+ *            it there is allowed, and takes effect when the call has returned.
  * Floats.    While it computes, the library rounds to nearest, masks exceptions and keeps gradual underflow; your settings
  *            of the floating-point control word are back on return and inside every callback.
  * Guests.    The library never prints, aborts, exits, reads the environment, installs a handler or changes a global.
  * Builds.    A build may leave out training (with datasets, metrics, the synthetic fundus and the layer primitives), the
  *            functions that take paths, and threads of its own: unetstar_build_features tells. What is left out is exported
  *            all the same and returns UNETSTAR_ENOTSUPPORTED, new objects being NULL; getters give 0 or NULL.
- * fork.      A context with worker threads cannot be used in a child process made by fork: calls return UNETSTAR_ESTATE.
+ * fork.      A context with worker threads, and the models and sessions made with it, cannot compute in a child process made by
+ *            fork: such calls return UNETSTAR_ESTATE. They can be destroyed there.
  */
 #ifndef UNETSTAR_H
 #define UNETSTAR_H
@@ -96,7 +100,7 @@ UNETSTAR_API int32_t unetstar_numerics_version(void);
 
 /* What the library in use was built with: a sum of UNETSTAR_FEATURE_*. Thread A. Since 0.1. */
 enum {
-    UNETSTAR_FEATURE_TRAINING = 1, /* also calibration, datasets, metrics, the synthetic fundus, layer primitives */
+    UNETSTAR_FEATURE_TRAINING = 1, /* also datasets, metrics, the synthetic fundus, layer primitives */
     UNETSTAR_FEATURE_FILES = 2,    /* functions that take paths */
     UNETSTAR_FEATURE_THREADS = 4   /* n_threads above 1 without a runner */
 };
@@ -534,7 +538,7 @@ enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP 
  * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more
  * exact of its own setting and the model's. INT8 is for sessions of calibrated models (unetstar_model_calibrate): all 3x3
  * convolutions but the first take 8-bit inputs and compute in integers, exactly, with 16-bit weights; most maps are held in
- * bytes, a quarter of the memory. Where that is less memory, not less time, docs/performance.md says. */
+ * bytes; docs/embedding.md has the memory, docs/performance.md the time, which need not be less. */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
 /* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is two 3x3
@@ -626,10 +630,11 @@ UNETSTAR_API int unetstar_calibration_options_init(unetstar_calibration_options 
 
 /* Prepares a model for sessions of precision INT8: runs it in float on n images like those it will see (a few are enough),
  * takes the ranges of what enters and leaves every convolution, and measures what 8 bits do to each. Scales and errors are
- * kept with the model and in its file (docs/file-format.md); whatever changes a weight drops them. The images take the model's
- * own preprocessing and are each run whole, which takes 250 bytes a pixel and more: give crops of a large one. The scales
- * are the same bits on every machine and any number of threads. cancel may be NULL. Errors: EINVAL (n not 1 .. 1024, an
- * option, a model of precision EXACT), ESHAPE (a model that takes no images), ECANCELED, ENOMEM; nothing has changed then.
+ * kept with the model and in its file (docs/file-format.md); whatever changes a weight, or set_prep changing the preprocessing,
+ * drops them. The images take the model's own preprocessing and are each run whole, which takes 250 bytes a pixel and more: give
+ * crops of a large one. The scales are the same bits on every machine and any number of threads. cancel may be NULL. Errors:
+ * EINVAL (n not 1 .. 1024, an option, a model of precision EXACT), ESHAPE (a model that takes no images), ECANCELED, ENOMEM,
+ * ESTATE (fork); nothing has changed then.
  * Thread C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const *images,
                                                          int64_t n, const unetstar_calibration_options *options,
@@ -794,22 +799,24 @@ UNETSTAR_API int unetstar_session_options_init(unetstar_session_options *options
 
 /* Creates a session. It sees the weights as they are now; packed for its precision, they are shared by all sessions of the model,
  * so that another session costs little. Errors: EINVAL, ESHAPE (models differ in input or classes), ENOTSUPPORTED (STREAM or
- * single_pass where they are not possible, with the reason), ESTATE (INT8 and a model without calibration), ELIMIT (max_width x
- * max_height needs more than the budget or the arena; the text says how much), ENOMEM. Thread A. Since 0.1. */
+ * single_pass where they are not possible, with the reason), ESTATE (INT8 and a model without calibration; fork), ELIMIT
+ * (max_width x max_height needs more than the budget or the arena; the text says how much), ENOMEM. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_create(unetstar_session **out, unetstar_context *context,
                                                         const unetstar_model *const *models, int64_t n_models,
                                                         const unetstar_session_options *options);
 UNETSTAR_API void unetstar_session_destroy(unetstar_session *session);
 /* Gives the session another prep_state for the runs from now on, for the next image of a camera, say; NULL: none. Errors as
- * session_create. Thread B. Since 0.1. */
+ * session_create, and ESTATE while a run of it has not returned. Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_set_prep_state(unetstar_session *session, const unetstar_prep_state *state);
 /* Channels of the output: 1 (the probability of vessel) for models with one or two classes, else the number of classes; 0 for
  * NULL. Thread A. Since 0.1. */
 UNETSTAR_API int64_t unetstar_session_channels(const unetstar_session *session);
 /* Segments an image of any size with each model's own preprocessing. mask: field of view, 8 bit, one channel, or NULL: found
- * where it is needed. probability: (channels, h, w) in [0, 1]. Without max_width the session's memory grows to the largest
- * image seen, and nothing else is allocated. Progress counts units of the network in the whole-image plan and rows in the
- * streaming one, over all models and views. Errors: EINVAL, ESHAPE, ELIMIT, ENOMEM, ECANCELED. Thread B. Since 0.1. */
+ * where it is needed. probability: (channels, h, w) in [0, 1]; NaN, and no error, where weights are not finite or so large that
+ * they overflow. Without max_width the session's memory grows to the largest image seen, and nothing else is allocated. With a
+ * prep_state the mask serves clip_to_field alone: standardize keeps what the state has learned. Progress counts units of the
+ * network in the whole-image plan and rows in the streaming one, over all models and views. Errors: EINVAL, ESHAPE, ELIMIT,
+ * ENOMEM, ECANCELED, ESTATE (a run of this session has not returned; fork). Thread B. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_session_run(unetstar_session *session, const unetstar_image *image,
                                                      const unetstar_image *mask, float *probability,
                                                      const unetstar_cancel *cancel, unetstar_progress_fn progress,
