@@ -579,7 +579,8 @@ UNETSTAR_API int64_t unetstar_model_parameter_count(const unetstar_model *model)
 
 /* The preprocessing stored with the model, which a session applies to images and a training to its dataset; set to the
  * default for its in_channels at creation (3: RGB without min-max, CLAHE and gamma). Models of 2 or more than 3 channels have
- * none that fits: they take tensors, not images (ESHAPE). Errors: EINVAL, ESHAPE (channels do not fit the model). Thread
+ * none that fits: they take tensors, not images (ESHAPE). get fills a struct that has been through its _init function, as
+ * unetstar_model_get_options does. Errors: EINVAL, ESHAPE (channels do not fit the model). Thread
  * C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_set_prep(unetstar_model *model, const unetstar_prep_options *prep);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_get_prep(const unetstar_model *model, unetstar_prep_options *prep);

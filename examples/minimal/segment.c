@@ -81,7 +81,11 @@ int main(int argc, char **argv) {
     image.channels = 3;
     image.bits = 8;
     probability = malloc((size_t)width * (size_t)height * sizeof *probability);
-    failed = !probability || segment(argv[1], &image, probability);
+    failed = !probability;
+    if (failed)
+        fprintf(stderr, "minimal-segment: out of memory\n");
+    else
+        failed = segment(argv[1], &image, probability);
     if (!failed && write_pgm(argv[3], probability, width, height)) {
         fprintf(stderr, "minimal-segment: cannot write %s\n", argv[3]);
         failed = 1;
