@@ -448,10 +448,10 @@ typedef struct unetstar_prep_options {
     size_t struct_size;
     int32_t color;       /* UNETSTAR_COLOR_GRAY; RGB makes three channels, the others one */
     int32_t min_max;     /* 1 */
-    int32_t clahe_tiles; /* 8; 0: no CLAHE */
+    int32_t clahe_tiles; /* 8, at most 64; 0: no CLAHE */
     int32_t standardize; /* 0 */
-    float clahe_clip;    /* 2: limit of a histogram bin, in multiples of the mean bin */
-    float gamma;         /* 1.2; 1: none */
+    float clahe_clip;    /* 2: limit of a histogram bin, in multiples of the mean bin; above 0, at most 65536 */
+    float gamma;         /* 1.2; 1: none; 0.01 .. 100 */
 } unetstar_prep_options;
 UNETSTAR_API int unetstar_prep_options_init(unetstar_prep_options *options, size_t size);
 /* x (c, h, w) of an image, c being 3 for RGB and 1 otherwise. mask: 8 bit, one channel, same size, or NULL (then found when
