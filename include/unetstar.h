@@ -41,8 +41,8 @@
  *            uses the object. The error text belongs to the calling thread.
  * Callbacks. Every callback except a caller's own runner is called only on the thread that made the call, and never after
  *            that call has returned. Progress callbacks return 0 to go on; any other value cancels (UNETSTAR_ECANCELED).
- *            A callback may use the library, but not the object whose call it belongs to. Of a session that is ESTATE; destroying
- *            it there is allowed, and takes effect when the call has returned.
+ *            A callback may use the library: other objects freely, a trainer or model in training to read and save it. The
+ *            session of a running call is ESTATE there, but may be destroyed, which takes effect when that call returns.
  * Floats.    While it computes, the library rounds to nearest, masks exceptions and keeps gradual underflow; your settings
  *            of the floating-point control word are back on return and inside every callback.
  * Guests.    The library never prints, aborts, exits, reads the environment, installs a handler or changes a global.

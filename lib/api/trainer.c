@@ -131,18 +131,35 @@ static int ready(const unetstar_trainer *trainer) {
 
 /* ---- The whole loop ---- */
 
+/* A progress callback may save the model or make a session of it: what was packed of earlier weights is not it. */
+struct watcher {
+    unetstar_model *model;
+    unetstar_progress_fn progress;
+    void *user;
+};
+
+static int show_progress(void *user, const unetstar_progress *progress) {
+    const struct watcher *w = (const struct watcher *)user;
+    us_model_touch(w->model);
+    return w->progress ? w->progress(w->user, progress) : 0;
+}
+
 int unetstar_trainer_fit(unetstar_trainer *trainer, const unetstar_dataset *training_set,
                          const unetstar_dataset *validation_set, const unetstar_cancel *cancel,
                          unetstar_progress_fn progress, void *user) {
+    struct watcher watcher;
     struct us_watch watch;
     int code = ready(trainer);
     code = code ? code : us_need(training_set, "training_set");
     if (code)
         return code;
+    watcher.model = trainer->model;
+    watcher.progress = progress;
+    watcher.user = user;
     watch.cancel = cancel;
-    watch.progress = progress;
-    watch.user = user;
-    us_model_touch(trainer->model); /* a callback may save the model */
+    watch.progress = show_progress;
+    watch.user = &watcher;
+    us_model_touch(trainer->model); /* also where the hook is called before any progress */
     us_fp_enter();
     us_trainer_set_prep(trainer->trainer, &trainer->model->prep);
     code = us_trainer_fit(trainer->trainer, training_set, validation_set, &watch);

@@ -299,12 +299,70 @@ static void test_comparison_sees_a_lost_moment(void **state) {
     unetstar_context_destroy(context);
 }
 
+/* ---- A look at the network while it trains ---- */
+
+struct look {
+    unetstar_context *context;
+    const unetstar_model *model;
+    float last[16 * 16];
+    int looks, changes;
+};
+
+static void segment_noise(unetstar_context *context, const unetstar_model *model, float p[16 * 16]) {
+    unetstar_session *session;
+    float x[16 * 16];
+    int i;
+    for (i = 0; i < 16 * 16; i++)
+        x[i] = noise((uint64_t)i);
+    OK(unetstar_session_create(&session, context, &model, 1, NULL));
+    OK(unetstar_session_run_tensor(session, 1, 16, 16, x, p, NULL));
+    unetstar_session_destroy(session);
+}
+
+/* A session of the model is one of what would be saved now. */
+static int look_at(void *user, const unetstar_progress *progress) {
+    struct look *look = (struct look *)user;
+    float p[16 * 16], of_saved[16 * 16];
+    unetstar_model *saved;
+    (void)progress;
+    segment_noise(look->context, look->model, p);
+    OK(unetstar_model_save(look->model, path_of("look.safetensors")));
+    OK(unetstar_model_load(&saved, look->context, path_of("look.safetensors")));
+    segment_noise(look->context, saved, of_saved);
+    unetstar_model_destroy(saved);
+    assert_memory_equal(p, of_saved, sizeof p);
+    look->changes += look->looks++ > 0 && memcmp(p, look->last, sizeof p) != 0;
+    memcpy(look->last, p, sizeof p);
+    return 0;
+}
+
+static void test_sessions_in_progress_callbacks(void **state) {
+    unetstar_context *context = make_context(2);
+    struct recipe r;
+    struct training t;
+    struct look look;
+    (void)state;
+    recipe_tiny(&r);
+    r.trainer.epochs = 3;
+    r.trainer.steps_per_epoch = 2;
+    training_open(&t, context, &r);
+    memset(&look, 0, sizeof look);
+    look.context = context;
+    look.model = t.model;
+    OK(unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, look_at, &look));
+    assert_true(look.looks >= 6);
+    assert_int_equal(look.changes, 5); /* every step but the first to be seen */
+    training_close(&t);
+    unetstar_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_steps),           cmocka_unit_test(test_epoch_ends_and_validation),
         cmocka_unit_test(test_stopped_at_every_report), cmocka_unit_test(test_stopped_at_the_very_end),
         cmocka_unit_test(test_more_epochs),             cmocka_unit_test(test_steps_by_hand),
         cmocka_unit_test(test_comparison_sees_a_lost_moment),
+        cmocka_unit_test(test_sessions_in_progress_callbacks),
     };
     return cmocka_run_group_tests_name("resume", tests, NULL, tear_down);
 }
