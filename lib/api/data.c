@@ -20,8 +20,8 @@ int us_image_view(struct us_image *out, const unetstar_image *image, const char 
     int code = us_need(image, name);
     if (!code)
         code = us_options_read(&i, sizeof i, image, name);
-    if (!code)
-        code = us_need(i.data, name);
+    if (!code && !i.data)
+        code = us_fail(UNETSTAR_EINVAL, "%s has no data: its pointer is NULL", name);
     if (code)
         return code;
     if (i.width < 1 || i.height < 1 || i.width > MAX_SIDE || i.height > MAX_SIDE)
@@ -32,7 +32,7 @@ int us_image_view(struct us_image *out, const unetstar_image *image, const char 
                        i.channels, i.bits);
     packed = i.width * i.channels * (i.bits / 8);
     if (i.row_stride != 0 && (i.row_stride < packed || i.row_stride > (int64_t)1 << 31))
-        return us_fail(UNETSTAR_EINVAL, "%s has a row_stride of %lld bytes, but a row needs %lld", name,
+        return us_fail(UNETSTAR_EINVAL, "%s has a row_stride of %lld bytes; it must be 0, or %lld (a row) to 2^31", name,
                        (long long)i.row_stride, (long long)packed);
     out->data = i.data;
     out->width = i.width;

@@ -118,8 +118,9 @@ static int choose(const struct us_session *s, int64_t h, int64_t w, int *stream,
     size_t whole = 0;
     *stream = s->options.plan == UNETSTAR_PLAN_STREAM;
     if (s->options.max_width && (w > s->options.max_width || h > s->options.max_height))
-        return us_fail(UNETSTAR_ELIMIT, "an image of %lld x %lld pixels is larger than the session's max_width x max_height",
-                       (long long)w, (long long)h);
+        return us_fail(UNETSTAR_ELIMIT,
+                       "an image of %lld x %lld pixels is larger than the session's max_width x max_height, %lld x %lld",
+                       (long long)w, (long long)h, (long long)s->options.max_width, (long long)s->options.max_height);
     measure(s, h, w, *stream, total, scratch);
     if (*total > limit && s->options.plan == UNETSTAR_PLAN_AUTO && !obstacle) {
         whole = *total;

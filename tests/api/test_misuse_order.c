@@ -391,6 +391,8 @@ static void test_sizes_of_sessions(void **state) {
     mask.bits = 8;
     mask.width++;
     FAILS(UNETSTAR_ESHAPE, unetstar_session_run(session, &image, &mask, p, NULL, NULL, NULL));
+    mask.data = NULL;
+    FAILS_NAMING(UNETSTAR_EINVAL, "mask has no data", unetstar_session_run(session, &image, &mask, p, NULL, NULL, NULL));
     unetstar_session_destroy(session);
     unetstar_model_destroy(model);
     r.model.in_channels = 2;
