@@ -37,7 +37,7 @@ static int write_pgm(const char *path, const float *probability, int width, int 
         return -1;
     fprintf(file, "P5\n%d %d\n255\n", width, height);
     for (i = 0; i < width * height; i++)
-        fputc((int)(255.0f * probability[i] + 0.5f), file);
+        fputc(probability[i] >= 0 ? (int)(255.0f * probability[i] + 0.5f) : 0, file); /* NaN is black */
     failed = ferror(file);
     return fclose(file) || failed ? -1 : 0;
 }
