@@ -19,7 +19,7 @@ import tempfile
 NOT_SUPPORTED = -12
 TRAINING, FILES = 1, 2
 # What goes with training: sections of the header, and one function more. What goes with files: functions with a path.
-TRAINING_SECTIONS = ('Layer primitives', 'Datasets', 'Optimizers', 'Training', 'Metrics')
+TRAINING_SECTIONS = ('Layer primitives', 'Datasets', 'Optimizers', 'Training', 'Metrics', 'Analysis')
 TRAINING_TOO = {'unetstar_synthetic_fundus'}
 
 

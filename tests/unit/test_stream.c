@@ -68,7 +68,7 @@ static void test_rings_suffice_for_every_height(void **state) {
                     for (u = 0; u < model->net->n_units; u++)
                         tile[u] = us_evaluation_tile(model->net, u, exact);
                     us_schedule_rings(&rings, model->net, tile, US_EVALUATION_FEED);
-                    for (height = 1; height < 1100; height += height < 500 ? 1 : 37)
+                    for (height = 1; height < 1100; height += height < 130 ? 1 : 13)
                         lost += lost_rows(model->net, tile, &rings, height);
                     assert_int_equal(lost_rows(model->net, tile, &rings, 4001), 0);
                     /* A checker that sees nothing would pass too: a ring of one turn less must be noticed. */
@@ -237,8 +237,9 @@ static void test_every_size(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest schedule[] = {cmocka_unit_test(test_rings_suffice_for_every_height)};
-    const struct CMUnitTest bits[] = {cmocka_unit_test(test_every_kind_of_network), cmocka_unit_test(test_every_size)};
+    const struct CMUnitTest alone[] = {cmocka_unit_test(test_rings_suffice_for_every_height),
+                                       cmocka_unit_test(test_every_size)};
+    const struct CMUnitTest shared[] = {cmocka_unit_test(test_every_kind_of_network), cmocka_unit_test(test_every_size)};
     unetstar_context_options o;
     int failed = 0, threads;
     rng = us_rng_stream(2024, US_RNG_TEST, 0, 0);
@@ -249,8 +250,9 @@ int main(void) {
             return 1;
         us_fp_enter();
         if (threads == 1)
-            failed += cmocka_run_group_tests_name("schedule", schedule, NULL, NULL);
-        failed += cmocka_run_group_tests_name("bits", bits, NULL, NULL);
+            failed += cmocka_run_group_tests_name("one thread", alone, NULL, NULL);
+        else
+            failed += cmocka_run_group_tests_name("three threads", shared, NULL, NULL);
         us_fp_leave();
         unetstar_context_destroy(context);
     }
