@@ -77,7 +77,7 @@ static void place_rings(struct us_evaluation *e, struct us_arena *arena, struct 
     const struct us_net *net = e->pass.net;
     struct us_rings rings;
     int u;
-    us_schedule_rings(&rings, net, e->pass.tile, US_EVALUATION_FEED);
+    us_schedule_rings(&rings, net, e->pass.tile, US_EVALUATION_FEED, e->pass.w);
     e->pass.image_rows = rings.image;
     e->image = (float *)us_arena_take(arena, (size_t)net->options.in_channels * (size_t)rings.image * (size_t)e->width *
                                                  sizeof(float));
@@ -101,7 +101,7 @@ static void place(struct us_evaluation *e, const struct us_evaluation_shape *sha
     us_pass_algorithms(&e->pass, 0, shape->precision);
     if (shape->calibration)
         us_pass_quantise(&e->pass, shape->calibration);
-    us_schedule_begin(&e->schedule, net, e->pass.tile, shape->stream, e->pass.h);
+    us_schedule_begin(&e->schedule, net, e->pass.tile, shape->stream, e->pass.h, e->pass.w);
     e->height = shape->height;
     e->width = shape->width;
     logits = &e->pass.z[net->heads[0].unit];

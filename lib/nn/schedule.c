@@ -16,6 +16,13 @@
  * rows of an output row fewer are fetched again. (Turns of either one or two rows would need rings that depend on how
  * an image ends.) */
 #define TWO_ROWS 1
+#define FEW_ACROSS 32 /* tiles */
+
+/* Weights are read for every turn: where a row has few tiles, a turn takes two rows of them. (Of the large tiles only: the
+ * rings of the deep levels' would cost more than they gain.) */
+static int tile_rows(int tile, int64_t width) {
+    return tile == 6 && width <= 6 * FEW_ACROSS ? 2 * tile : tile;
+}
 
 /* As many as the next unit's tiles take, so that both have their turns together. */
 static int direct_rows(const struct us_net *net, const int *tile, int unit) {
@@ -23,7 +30,8 @@ static int direct_rows(const struct us_net *net, const int *tile, int unit) {
     return US_MAX(two ? 2 : 1, unit + 1 < net->n_units ? tile[unit + 1] : 0);
 }
 
-void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const int *tile, int stream, int64_t height) {
+void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const int *tile, int stream, int64_t height,
+                       int64_t width) {
     const struct us_head *head = &net->heads[0];
     const int n = net->n_units;
     int i;
@@ -33,7 +41,7 @@ void us_schedule_begin(struct us_schedule *s, const struct us_net *net, const in
     s->image_h = (int)height;
     for (i = 0; i < n; i++) {
         s->h[i] = s->image_h >> net->units[i].shift;
-        s->step[i] = tile[i] ? tile[i] : direct_rows(net, tile, i);
+        s->step[i] = tile[i] ? tile_rows(tile[i], width >> net->units[i].shift) : direct_rows(net, tile, i);
     }
     s->h[n] = s->h[head->unit];
     s->h[n + 1] = s->h[n] << head->bilinear;
@@ -150,7 +158,7 @@ static int round_up(int rows, int step) {
 
 /* An image so high that what follows repeats itself: every turn of every stage has met every other. */
 static int64_t tall(const struct us_net *net) {
-    return (int64_t)48 << net->options.levels;
+    return US_MAX((int64_t)96 << net->options.levels, 1536);
 }
 
 /* Rows of the image whose output is done. */
@@ -158,12 +166,12 @@ static int given(const struct us_schedule *s) {
     return s->done[s->stages - 1] * s->net->heads[0].scale;
 }
 
-void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const int *tile, int feed) {
+void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const int *tile, int feed, int64_t width) {
     struct us_schedule s;
     struct us_turn turn;
     int i;
     memset(rings, 0, sizeof *rings);
-    us_schedule_begin(&s, net, tile, 1, tall(net));
+    us_schedule_begin(&s, net, tile, 1, tall(net), width);
     while (s.fed < s.image_h) {
         const int before = us_schedule_lowest(&s, -1);
         s.fed = US_MIN(s.fed + feed, s.image_h);

@@ -91,11 +91,11 @@ struct tiling {
     int splits;       /* of the output channels */
 };
 
-/* Some rows of a streamed image: where the weights are small, workers share the tiles, not the outputs, so that no input is
- * transformed twice; large ones each worker had better read only half of. */
+/* Some rows of a streamed image: where the weights are small, or serve two rows of tiles, workers share the tiles, not the
+ * outputs, so that no input is transformed twice; of large ones each worker had better read only its part. */
 static int shares_tiles(const struct us_conv_job *job) {
     const size_t weights = (size_t)TAPS(job->tile) * (size_t)job->in_blocks * (size_t)job->out_blocks * TAP * sizeof(float);
-    return job->y1 - job->y0 < job->h && weights <= SMALL_WEIGHTS;
+    return job->y1 - job->y0 < job->h && (weights <= SMALL_WEIGHTS || job->y1 - job->y0 > job->tile);
 }
 
 static struct tiling cut_tiles(const struct us_conv_job *job) {
@@ -107,7 +107,7 @@ static struct tiling cut_tiles(const struct us_conv_job *job) {
     t.down = (job->y1 - job->y0 + m - 1) / m;
     t.strips = (t.across + batch - 1) / batch;
     if (shared && workers > 1)
-        t.strips = US_MAX(t.strips, US_MIN(2 * workers, (t.across + MIN_STRIP - 1) / MIN_STRIP));
+        t.strips = US_MAX(t.strips, US_MIN(workers, (t.across + MIN_STRIP - 1) / MIN_STRIP));
     t.strip = (t.across + t.strips - 1) / t.strips;
     t.strips = (t.across + t.strip - 1) / t.strip;
     t.all = job->n * t.down * t.strips;

@@ -22,13 +22,14 @@ static struct us_rng rng;
 /* ---- The schedule alone ---- */
 
 /* Follows the schedule of an image of this height; returns how many rows would be overwritten before they are read. */
-static int lost_rows(const struct us_net *net, const int *tile, const struct us_rings *rings, int64_t height) {
+static int lost_rows(const struct us_net *net, const int *tile, const struct us_rings *rings, int64_t height,
+                     int64_t width) {
     const int padded = (int)us_net_padded(net, height);
     struct us_schedule s;
     struct us_turn turn;
     int lost = 0, i;
     int64_t fed = 0;
-    us_schedule_begin(&s, net, tile, 1, padded);
+    us_schedule_begin(&s, net, tile, 1, padded, width);
     while (fed < height) {
         const int before = us_schedule_lowest(&s, -1);
         fed = US_MIN(fed + US_EVALUATION_FEED, height);
@@ -55,6 +56,8 @@ static void test_rings_suffice_for_every_height(void **state) {
             for (full = 0; full < 2; full++)
                 for (exact = 0; exact < 2; exact++) {
                     int tile[US_MAX_UNITS], u, lost = 0;
+                    static const int widths[] = {704, 64, 4000};
+                    const int width = widths[(levels + upsampling + full + exact) % US_COUNT(widths)];
                     struct us_rings rings;
                     unetstar_model_options o;
                     unetstar_model *model;
@@ -67,13 +70,13 @@ static void test_rings_suffice_for_every_height(void **state) {
                     assert_int_equal(unetstar_model_create(&model, context, &o), 0);
                     for (u = 0; u < model->net->n_units; u++)
                         tile[u] = us_evaluation_tile(model->net, u, exact);
-                    us_schedule_rings(&rings, model->net, tile, US_EVALUATION_FEED);
+                    us_schedule_rings(&rings, model->net, tile, US_EVALUATION_FEED, width);
                     for (height = 1; height < 1100; height += height < 130 ? 1 : 13)
-                        lost += lost_rows(model->net, tile, &rings, height);
-                    assert_int_equal(lost_rows(model->net, tile, &rings, 4001), 0);
+                        lost += lost_rows(model->net, tile, &rings, height, width);
+                    assert_int_equal(lost_rows(model->net, tile, &rings, 4001, width), 0);
                     /* A checker that sees nothing would pass too: a ring of one turn less must be noticed. */
-                    rings.rows[1] -= tile[1] ? tile[1] : 2;
-                    assert_true(lost_rows(model->net, tile, &rings, 1000) > 0);
+                    rings.rows[1] -= tile[1] ? 2 * tile[1] : 2;
+                    assert_true(lost_rows(model->net, tile, &rings, 1000, width) > 0);
                     unetstar_model_destroy(model);
                     print_message("  levels %d, upsampling %d, full %d, exact %d: %d rows lost\n", levels, upsampling,
                                   full, exact, lost);
