@@ -323,6 +323,10 @@ static int save_model(struct run *run, struct problem *problem) {
         return -1;
     if ((error = unetstar_trainer_use_best(run->trainer)) || (error = unetstar_model_save(run->model, run->model_path)))
         return problem_from_library(problem, NULL, error);
+    unetstar_trainer_destroy(run->trainer); /* what follows segments images, in the memory that training needed */
+    unetstar_optimizer_destroy(run->optimizer);
+    run->trainer = NULL;
+    run->optimizer = NULL;
     return 0;
 }
 

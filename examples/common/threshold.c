@@ -92,10 +92,15 @@ static int add_images(struct choice_job *job, int quiet, struct problem *problem
 int threshold_choose(double *threshold, double *f1, unetstar_context *context, const unetstar_model *model,
                      const unetstar_dataset *set, const unetstar_cancel *cancel, int quiet, struct problem *problem) {
     struct choice_job job = {NULL, NULL, set, cancel, 1};
+    unetstar_session_options options;
     int error, result;
     *threshold = *f1 = 0;
-    if ((error = unetstar_session_create(&job.session, context, &model, 1, NULL)) ||
-        (error = unetstar_metrics_create(&job.metrics, context)))
+    unetstar_session_options_init(&options, sizeof options);
+    options.plan = UNETSTAR_PLAN_STREAM; /* in less memory than training took, where the network can be */
+    error = unetstar_session_create(&job.session, context, &model, 1, &options);
+    if (error == UNETSTAR_ENOTSUPPORTED)
+        error = unetstar_session_create(&job.session, context, &model, 1, NULL);
+    if (error || (error = unetstar_metrics_create(&job.metrics, context)))
         result = problem_from_library(problem, NULL, error);
     else
         result = add_images(&job, quiet, problem);

@@ -91,10 +91,8 @@ int us_image_view(struct us_image *out, const unetstar_image *image, const char 
 int us_mask_view(struct us_image *out, const unetstar_image *mask, const struct us_image *image);
 /* The same as packed 0 / 255 bytes of the image's size, in new memory; *out NULL when mask is NULL. */
 int us_mask_bytes(us_context *ctx, uint8_t **out, const unetstar_image *mask, const struct us_image *image);
-/* Checks a caller's source (EINVAL): *out with the defaults where it is shorter, the view of the image without data. */
-int us_source_view(unetstar_source *out, struct us_image *view, const unetstar_source *source);
-/* Rows y .. y + n - 1, with the caller's control word; EUSER. */
-int us_source_read(const unetstar_source *source, int64_t y, int64_t n, void *rows, int64_t stride);
+/* Checks a caller's source (EINVAL) and gives the rows the rooms work on. */
+int us_source_view(struct us_rows_source *out, const unetstar_source *source);
 void us_prep_from_options(struct us_prep *prep, const unetstar_prep_options *options);
 void us_prep_to_options(unetstar_prep_options *options, const struct us_prep *prep);
 

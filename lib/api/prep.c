@@ -77,62 +77,47 @@ int unetstar_preprocess(unetstar_context *context, const unetstar_prep_options *
 
 #define BAND ((int64_t)1 << 18) /* bytes of rows asked for at once, or one row */
 
-int us_source_view(unetstar_source *out, struct us_image *view, const unetstar_source *source) {
+int us_source_view(struct us_rows_source *out, const unetstar_source *source) {
+    unetstar_source s;
     unetstar_image image;
+    struct us_image view;
     int code = us_need(source, "source");
-    unetstar_source_init(out, sizeof *out);
-    code = code ? code : us_options_read(out, sizeof *out, source, "source");
-    if (!code && !out->read_rows)
+    unetstar_source_init(&s, sizeof s);
+    code = code ? code : us_options_read(&s, sizeof s, source, "source");
+    if (!code && !s.read_rows)
         code = us_fail(UNETSTAR_EINVAL, "a source needs read_rows");
     if (code)
         return code;
     unetstar_image_init(&image, sizeof image);
-    image.data = out; /* checked for its shape only */
-    image.width = out->width;
-    image.height = out->height;
-    image.channels = out->channels;
-    image.bits = out->bits;
-    code = us_image_view(view, &image, "source");
-    view->data = NULL;
+    image.data = source; /* checked for its shape only */
+    image.width = s.width;
+    image.height = s.height;
+    image.channels = s.channels;
+    image.bits = s.bits;
+    code = us_image_view(&view, &image, "source");
+    us_rows_describe(out, &view);
+    out->data = NULL;
+    out->read = s.read_rows;
+    out->user = s.user;
     return code;
 }
 
-int us_source_read(const unetstar_source *source, int64_t y, int64_t n, void *rows, int64_t stride) {
-    int stop;
-    us_fp_callback_begin();
-    stop = source->read_rows(source->user, y, n, rows, stride);
-    us_fp_callback_end();
-    return stop ? us_fail(UNETSTAR_EUSER, "read_rows returned %d at row %lld", stop, (long long)y) : 0;
-}
-
-static int run_passes(struct us_prep_state *s, const unetstar_source *source, int64_t stride, int64_t band, void *rows,
-                      const unetstar_cancel *cancel) {
-    while (us_prep_state_pass(s)) {
-        int64_t y, n;
-        for (y = 0; y < s->height; y += n) {
-            int code = us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "canceled") : 0;
-            n = US_MIN(band, s->height - y);
-            code = code ? code : us_source_read(source, y, n, rows, stride);
-            if (code)
-                return code;
-            us_prep_state_rows(s, y, n, rows, stride, NULL, 0);
-        }
-    }
-    return us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "canceled") : 0;
-}
-
 /* With memory for the passes, then moved into no more than what is kept of it. */
-static int fit(unetstar_prep_state *p, const struct us_prep *prep, const unetstar_source *source,
-               const struct us_image *view, int field, const unetstar_cancel *cancel) {
-    const int64_t band = US_MIN(US_MAX(BAND / view->stride, 1), view->height);
-    void *memory = us_alloc(p->ctx, us_prep_state_bytes_for(prep, field, view->width, view->height)), *kept;
-    void *rows = us_alloc(p->ctx, (size_t)(band * view->stride));
-    int code = memory && rows ? 0 : UNETSTAR_ENOMEM;
+static int fit(unetstar_prep_state *p, const struct us_prep *prep, const struct us_rows_source *source, int field,
+               const unetstar_cancel *cancel) {
+    void *memory = us_alloc(p->ctx, us_prep_state_bytes_for(prep, field, source->width, source->height)), *kept;
+    struct us_rows_room room;
+    int code;
+    room.stride = source->stride;
+    room.count = US_MIN(US_MAX(BAND / room.stride, 1), source->height);
+    room.rows = (char *)us_alloc(p->ctx, (size_t)(room.count * room.stride));
+    code = memory && room.rows ? 0 : UNETSTAR_ENOMEM;
     if (!code) {
-        us_prep_state_begin(&p->state, prep, view->width, view->height, view->channels, view->bits, field, memory);
-        code = run_passes(&p->state, source, view->stride, band, rows, cancel);
+        us_prep_state_begin(&p->state, prep, source->width, source->height, source->channels, source->bits, field,
+                            memory);
+        code = us_prep_fit(&p->state, 1, source, &room, cancel);
     }
-    us_free(p->ctx, rows);
+    us_free(p->ctx, room.rows);
     if (!code) {
         kept = us_alloc(p->ctx, p->state.kept);
         if (kept)
@@ -158,8 +143,7 @@ static int new_state(unetstar_prep_state **out, us_context *context) {
 int unetstar_prep_fit(unetstar_prep_state **out, unetstar_context *context, const unetstar_prep_options *prep,
                       const unetstar_source *source, int32_t find_field, const unetstar_cancel *cancel) {
     unetstar_prep_state *p;
-    unetstar_source s;
-    struct us_image view;
+    struct us_rows_source s;
     struct us_prep inner;
     int code = us_need(out, "out");
     if (code)
@@ -167,7 +151,7 @@ int unetstar_prep_fit(unetstar_prep_state **out, unetstar_context *context, cons
     *out = NULL;
     code = us_need(context, "context");
     code = code ? code : read_options(&inner, prep);
-    code = code ? code : us_source_view(&s, &view, source);
+    code = code ? code : us_source_view(&s, source);
     if (!code && find_field != 0 && find_field != 1)
         code = us_fail(UNETSTAR_EINVAL, "find_field is %d; 0 or 1 are possible", (int)find_field);
     code = code ? code : us_context_check(context);
@@ -175,7 +159,7 @@ int unetstar_prep_fit(unetstar_prep_state **out, unetstar_context *context, cons
     if (code)
         return code;
     us_fp_enter();
-    code = fit(p, &inner, &s, &view, find_field ? US_PREP_FIELD_WANTED : US_PREP_FIELD_AUTO, cancel);
+    code = fit(p, &inner, &s, find_field ? US_PREP_FIELD_WANTED : US_PREP_FIELD_AUTO, cancel);
     us_fp_leave();
     if (code)
         unetstar_prep_state_destroy(p);

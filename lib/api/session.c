@@ -168,14 +168,6 @@ int64_t unetstar_session_channels(const unetstar_session *session) {
     return session ? us_session_channels(session->session) : 0;
 }
 
-static void describe_source(struct us_rows_source *source, const struct us_image *image) {
-    memset(source, 0, sizeof *source);
-    source->width = image->width;
-    source->height = image->height;
-    source->channels = image->channels;
-    source->bits = image->bits;
-}
-
 int unetstar_session_run(unetstar_session *session, const unetstar_image *image, const unetstar_image *mask,
                          float *probability, const unetstar_cancel *cancel, unetstar_progress_fn progress, void *user) {
     struct us_rows_source source;
@@ -188,9 +180,7 @@ int unetstar_session_run(unetstar_session *session, const unetstar_image *image,
     memset(&field, 0, sizeof field);
     if (code)
         return code;
-    describe_source(&source, &view);
-    source.data = (const char *)view.data;
-    source.stride = view.stride;
+    us_rows_describe(&source, &view);
     if (mask) {
         code = us_mask_view(&field, mask, &view);
         source.mask = (const uint8_t *)field.data;
@@ -241,23 +231,18 @@ int unetstar_session_run_rows(unetstar_session *session, const unetstar_source *
                               void *user, const unetstar_cancel *cancel) {
     struct us_rows_sink sink = {NULL, NULL, NULL};
     struct us_watch watch = {NULL, NULL, NULL};
-    struct us_rows_source inner;
-    struct us_image view;
-    unetstar_source s;
+    struct us_rows_source rows;
     int code = us_need(session, "session");
-    code = code ? code : us_source_view(&s, &view, source);
+    code = code ? code : us_source_view(&rows, source);
     if (!code && !write_rows)
         code = us_fail(UNETSTAR_EINVAL, "argument write_rows is NULL");
     code = code ? code : begin(session);
     if (code)
         return code;
-    describe_source(&inner, &view);
-    inner.read = s.read_rows;
-    inner.user = s.user;
     sink.write = write_rows;
     sink.user = user;
     watch.cancel = cancel;
-    code = us_session_run(session->session, &inner, &sink, &watch);
+    code = us_session_run(session->session, &rows, &sink, &watch);
     end(session);
     return code;
 }

@@ -156,6 +156,32 @@ int us_prep_state_write(const struct us_prep_state *s, unetstar_write_fn write, 
  * it was. */
 int us_prep_state_read(struct us_prep_state *s, us_context *ctx, const void *data, size_t size);
 
+/* ---- An image by rows (rows.c) ---- */
+
+/* Where an image comes from. Its rows are in memory, or read by a callback, each pass from row 0 on in ascending order. */
+struct us_rows_source {
+    int64_t width, height;
+    int32_t channels, bits;
+    const char *data; /* NULL: read */
+    int64_t stride;
+    int (*read)(void *user, int64_t y, int64_t n, void *rows, int64_t stride);
+    void *user;
+    const uint8_t *mask; /* field of view (with data), or NULL */
+    int64_t mask_stride;
+};
+void us_rows_describe(struct us_rows_source *source, const struct us_image *image); /* the rows of an image in memory */
+/* Memory for rows that are read: `count` at once, `stride` bytes apart. Of an image in memory only the count matters. */
+struct us_rows_room {
+    char *rows;
+    int64_t count, stride;
+};
+/* Rows y .. y + n - 1, n <= room->count, and how far apart they are. EUSER, ECANCELED. */
+int us_rows_read(const struct us_rows_source *source, const struct us_rows_room *room, const us_cancel *cancel, int64_t y,
+                 int64_t n, const char **rows, int64_t *stride);
+/* All passes that states, begun, still need: afterwards they are ready. EUSER, ECANCELED. */
+int us_prep_fit(struct us_prep_state *states, int n_states, const struct us_rows_source *source,
+                const struct us_rows_room *room, const us_cancel *cancel);
+
 /* ---- Synthetic fundus (synthetic*.c) ---- */
 
 #define US_SYNTHETIC_MIN 48

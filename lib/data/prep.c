@@ -55,6 +55,8 @@ static void rows_task(void *arg, int64_t index, int worker) {
 int us_prep_run(us_context *ctx, const struct us_prep *prep, const struct us_image *image, const uint8_t *mask,
                 float *x) {
     const int field = mask ? US_PREP_FIELD_GIVEN : US_PREP_FIELD_AUTO;
+    struct us_rows_room room = {NULL, 0, 0};
+    struct us_rows_source source;
     struct us_prep_state state;
     struct whole w;
     int code;
@@ -62,13 +64,16 @@ int us_prep_run(us_context *ctx, const struct us_prep *prep, const struct us_ima
     if (!memory)
         return UNETSTAR_ENOMEM;
     us_prep_state_begin(&state, prep, image->width, image->height, image->channels, image->bits, field, memory);
-    while (us_prep_state_pass(&state))
-        us_prep_state_rows(&state, 0, image->height, image->data, image->stride, mask, image->width);
+    us_rows_describe(&source, image);
+    room.count = image->height;
+    source.mask = mask;
+    source.mask_stride = image->width;
+    code = us_prep_fit(&state, 1, &source, &room, NULL);
     w.state = &state;
     w.image = image;
     w.x = x;
     w.band = US_MAX((1 << 14) / image->width, 1);
-    code = us_parallel(ctx, NULL, rows_task, &w, (image->height + w.band - 1) / w.band);
+    code = code ? code : us_parallel(ctx, NULL, rows_task, &w, (image->height + w.band - 1) / w.band);
     us_free(ctx, memory);
     return code;
 }

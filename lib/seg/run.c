@@ -9,7 +9,7 @@ static int wants_field(const struct us_session *s, int state) {
     return s->options.clip_to_field && state == 0 ? US_PREP_FIELD_WANTED : US_PREP_FIELD_AUTO;
 }
 
-static struct us_evaluation_shape shape_of(const struct us_run *run, int64_t model, int turned) {
+struct us_evaluation_shape us_run_shape(const struct us_run *run, int64_t model, int turned) {
     struct us_evaluation_shape shape;
     shape.net = run->s->models[model].net;
     shape.height = turned ? run->w : run->h;
@@ -37,7 +37,7 @@ static void place_whole(struct us_run *run, struct us_arena *arena, size_t *scra
     *scratch = 0;
     for (i = 0; i < s->n_models; i++)
         for (turned = 0; turned <= (s->options.views == 8); turned++) {
-            const struct us_evaluation_shape shape = shape_of(run, i, turned);
+            const struct us_evaluation_shape shape = us_run_shape(run, i, turned);
             struct us_evaluation_size size;
             us_evaluation_measure(&size, s->ctx, &shape);
             maps = US_MAX(maps, size.maps);
@@ -54,14 +54,14 @@ static void place_stream(struct us_run *run, struct us_arena *arena, size_t *scr
     int lag = 0;
     *scratch = 0;
     for (i = 0; i < s->n_models; i++) {
-        const struct us_evaluation_shape shape = shape_of(run, i, 0);
+        const struct us_evaluation_shape shape = us_run_shape(run, i, 0);
         us_evaluation_measure(&size, s->ctx, &shape);
         *scratch = US_MAX(*scratch, size.scratch);
         lag = US_MAX(lag, size.lag);
     }
     run->scratch = (char *)us_arena_take(arena, *scratch);
     for (i = 0; i < s->n_models * views; i++) {
-        const struct us_evaluation_shape shape = shape_of(run, i / views, 0);
+        const struct us_evaluation_shape shape = us_run_shape(run, i / views, 0);
         const size_t row = (size_t)us_session_channels(s) * (size_t)run->w * sizeof(float);
         int ring_rows;
         void *maps, *ring;
@@ -94,8 +94,9 @@ static const struct us_prep *prep_of(const struct us_session *s, int k) {
 void us_run_place(struct us_run *run, struct us_arena *arena, size_t *scratch) {
     struct us_session *s = run->s;
     int k;
-    run->chunk_stride = run->w * 3 * (int64_t)sizeof(uint16_t);
-    run->chunk = (char *)us_arena_take(arena, US_CHUNK_ROWS * (size_t)run->chunk_stride);
+    run->room.count = US_EVALUATION_FEED;
+    run->room.stride = run->w * 3 * (int64_t)sizeof(uint16_t); /* of the widest samples there may be */
+    run->room.rows = (char *)us_arena_take(arena, (size_t)(run->room.count * run->room.stride));
     run->line = (float *)us_arena_take(arena, (size_t)us_session_channels(s) * (size_t)run->w * sizeof(float));
     run->field = (uint8_t *)us_arena_take(arena, (size_t)run->w);
     for (k = 0; k < s->n_states; k++) {
@@ -110,60 +111,6 @@ void us_run_place(struct us_run *run, struct us_arena *arena, size_t *scratch) {
         place_stream(run, arena, scratch);
     else
         place_whole(run, arena, scratch);
-}
-
-/* ---- The source ---- */
-
-static int canceled(const struct us_run *run) {
-    if (run->watch && us_cancelled(run->watch->cancel))
-        return us_fail(UNETSTAR_ECANCELED, "canceled");
-    return 0;
-}
-
-int us_run_read(struct us_run *run, int64_t y, int64_t n, const char **rows, int64_t *stride) {
-    const struct us_rows_source *source = run->source;
-    int stop;
-    if (source->data) {
-        *rows = source->data + y * source->stride;
-        *stride = source->stride;
-        return 0;
-    }
-    *rows = run->chunk;
-    *stride = run->chunk_stride;
-    us_fp_callback_begin();
-    stop = source->read(source->user, y, n, run->chunk, run->chunk_stride);
-    us_fp_callback_end();
-    if (stop)
-        return us_fail(UNETSTAR_EUSER, "read_rows returned %d at row %lld", stop, (long long)y);
-    return canceled(run); /* the callback may have asked for it */
-}
-
-/* One pass serves all states that still need one. */
-static int fit_pass(struct us_run *run, int *needed) {
-    struct us_session *s = run->s;
-    const struct us_rows_source *source = run->source;
-    int64_t y, n, stride;
-    const char *rows;
-    int k, code = 0;
-    *needed = 0;
-    for (k = 0; k < s->n_states; k++)
-        *needed |= us_prep_state_pass(&s->states[k]);
-    for (y = 0; *needed && y < run->h && !code; y += n) {
-        n = US_MIN(US_CHUNK_ROWS, run->h - y);
-        code = us_run_read(run, y, n, &rows, &stride);
-        for (k = 0; k < s->n_states && !code; k++)
-            us_prep_state_rows(&s->states[k], y, n, rows, stride,
-                               source->mask ? source->mask + y * source->mask_stride : NULL, source->mask_stride);
-        code = code ? code : canceled(run);
-    }
-    return code;
-}
-
-int us_run_fit(struct us_run *run) {
-    int needed = !run->s->options.fit, code = 0;
-    while (needed && !code)
-        code = fit_pass(run, &needed);
-    return code;
 }
 
 /* ---- Finished rows ---- */
@@ -197,5 +144,5 @@ int us_run_finish_row(struct us_run *run, int64_t y, float *rows, size_t plane) 
     us_fp_callback_end();
     if (stop)
         return us_fail(UNETSTAR_EUSER, "write_rows returned %d at row %lld", stop, (long long)y);
-    return canceled(run);
+    return us_cancelled(run->watch->cancel) ? us_fail(UNETSTAR_ECANCELED, "canceled") : 0;
 }

@@ -4,8 +4,6 @@
 
 #include "seg/seg.h"
 
-#define US_CHUNK_ROWS US_EVALUATION_FEED /* rows read at once from a source that is not in memory */
-
 /* Streaming: one of the evaluations that are averaged. */
 struct us_member {
     us_evaluation *evaluation;
@@ -25,8 +23,7 @@ struct us_run {
     int64_t h, w;
     int stream, channels;
     const struct us_prep_state *states; /* of the session, or the one given */
-    char *chunk;                        /* rows of the source */
-    int64_t chunk_stride;
+    struct us_rows_room room;
     float *x;            /* whole: preprocessed inputs, one for every state */
     float *view, *score; /* whole: a turned input, and its probabilities */
     float *sum;          /* whole: probabilities, when the sink has no planes */
@@ -39,10 +36,8 @@ struct us_run {
 /* Lays a run out; only counts while the arena has no memory. *scratch: bytes of it that are scratch. */
 void us_run_place(struct us_run *run, struct us_arena *arena, size_t *scratch);
 
-/* Rows y .. y + n - 1 of the source. */
-int us_run_read(struct us_run *run, int64_t y, int64_t n, const char **rows, int64_t *stride);
-/* Learns what preprocessing must know of the whole image. */
-int us_run_fit(struct us_run *run);
+/* The evaluation of a model; turned: of the image with rows and columns exchanged. */
+struct us_evaluation_shape us_run_shape(const struct us_run *run, int64_t model, int turned);
 /* Row y is complete: its channels begin at `rows`, `plane` floats apart. Clips it and hands it to a sink that wants rows. */
 int us_run_finish_row(struct us_run *run, int64_t y, float *rows, size_t plane);
 

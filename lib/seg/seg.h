@@ -48,17 +48,6 @@ int us_session_channels(const struct us_session *session);
 int us_session_measure(const struct us_session *session, int64_t height, int64_t width, size_t *maps, size_t *scratch,
                        int *stream);
 
-/* Where an image comes from. Its rows are in memory, or read by a callback, each pass from row 0 on in ascending order. */
-struct us_rows_source {
-    int64_t width, height;
-    int32_t channels, bits;
-    const char *data; /* NULL: read */
-    int64_t stride;
-    int (*read)(void *user, int64_t y, int64_t n, void *rows, int64_t stride);
-    void *user;
-    const uint8_t *mask; /* field of view (with data), or NULL */
-    int64_t mask_stride;
-};
 /* Where probabilities go: to planes (channels, h, w), or row by row (channels, w) to a callback. */
 struct us_rows_sink {
     float *planes;

@@ -304,7 +304,8 @@ int us_session_run(struct us_session *s, const struct us_rows_source *source, co
     run.h = source->height;
     run.w = source->width;
     code = start(&run, s);
-    code = code ? code : us_run_fit(&run);
+    if (!code && !s->options.fit)
+        code = us_prep_fit(s->states, s->n_states, source, &run.room, watch->cancel);
     return code ? code : run.stream ? us_run_stream(&run) : us_run_whole(&run);
 }
 

@@ -73,7 +73,7 @@ static int feed(struct us_run *run, int64_t y, int64_t n) {
     f.y = y;
     f.stride = 0;
     if (!run->tensor)
-        code = us_run_read(run, y, n, &f.rows, &f.stride);
+        code = us_rows_read(run->source, &run->room, run->watch->cancel, y, n, &f.rows, &f.stride);
     code = code ? code : us_parallel(s->ctx, NULL, feed_task, &f, n);
     for (i = 0; i < n_members(s); i++)
         us_evaluation_fed(s->members[i].evaluation, y + n);

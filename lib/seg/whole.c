@@ -27,14 +27,14 @@ static void prep_task(void *arg, int64_t index, int worker) {
 }
 
 static int make_inputs(struct us_run *run) {
-    const int64_t step = run->source->data ? run->h : US_CHUNK_ROWS;
+    const int64_t step = run->source->data ? run->h : run->room.count;
     struct rows r;
     int64_t n;
     int code = 0;
     r.run = run;
     for (r.y = 0; r.y < run->h && !code; r.y += n) {
         n = US_MIN(step, run->h - r.y);
-        code = us_run_read(run, r.y, n, &r.rows, &r.stride);
+        code = us_rows_read(run->source, &run->room, run->watch->cancel, r.y, n, &r.rows, &r.stride);
         code = code ? code : us_parallel(run->s->ctx, run->watch->cancel, prep_task, &r, n);
     }
     return code;
@@ -54,15 +54,8 @@ static int report(void *user, int units) {
 
 static int evaluate(struct us_run *run, int64_t model, int turned, const float *x, float *probability) {
     const struct us_seg_model *m = &run->s->models[model];
-    struct us_evaluation_shape shape;
-    int code;
-    shape.net = m->net;
-    shape.height = turned ? run->w : run->h;
-    shape.width = turned ? run->h : run->w;
-    shape.precision = run->s->options.precision;
-    shape.stream = 0;
-    shape.calibration = m->folded->calibration;
-    code = us_evaluate(run->s->ctx, &shape, m->folded, x, probability, run->network, report, run);
+    const struct us_evaluation_shape shape = us_run_shape(run, model, turned);
+    int code = us_evaluate(run->s->ctx, &shape, m->folded, x, probability, run->network, report, run);
     run->units_before += m->net->n_units;
     return code;
 }
