@@ -26,7 +26,8 @@ static const char examples[] =
 
 static const char closing[] =
     "Files in DIR: report.html (one page that needs no other file), tables.csv, paired.csv, cost.csv, report.json;\n"
-    "records/ (one JSON file a training), records/work/ (checkpoints of trainings that were stopped).\n"
+    "records/ (one JSON file a training), records/work/ (checkpoints of trainings that were stopped), pictures/ (maps and\n"
+    "errors of the test images).\n"
     "UNETSTAR_ISA=reference|reference+fma|avx2|avx512 limits the instructions used; results stay the same.";
 
 /* Options of unetstar-train that mean nothing here, or are set cell by cell. */
@@ -35,13 +36,13 @@ static const char *const left_out[] = {"Most used", "out",
                                        "overwrite", "list",
                                        "fusion",    "activation",
                                        "seed",      "fold",
-                                       "all",       "pictures",
+                                       "all",
                                        "threshold", "store-threshold",
                                        "calibrate", "After the training"};
 /* Options that do not change a result. */
 static const char *const no_facts[] = {
     "out",   "records", "jobs",   "threads",    "quiet", "help", "version",          "report-only",
-    "again", "times",   "fusion", "activation", "fold",  "seed", "checkpoint-every", "layout"};
+    "again", "times",   "pictures", "models", "fusion", "activation", "fold",  "seed", "checkpoint-every", "layout"};
 
 static int listed(const char *name, const char *const *list, size_t count) {
     size_t i;
@@ -66,6 +67,7 @@ static void compare_arguments(struct args *args, struct plan *plan) {
     args_group(args, "Files and running");
     args_text(args, "out", 'o', "DIR", &plan->out, "folder for the report");
     args_text(args, "records", 0, "DIR", &plan->records, "folder for the records; by default DIR/records");
+    args_text(args, "models", 0, "DIR", &plan->models, "keep each finished cell's model in this folder");
     args_int32(args, "jobs", &plan->jobs, 1, 256,
                "trainings at once; --threads is then of each, and 0 shares the CPUs out");
     args_flag(args, "report-only", &plan->report_only, "train nothing: a report of all records there are");
@@ -237,6 +239,7 @@ static int read_command(struct plan *plan, struct args *args, int argc, char **a
         return 0;
     plan->records_path = plan->records ? must_copy(plan->records) : path_join(plan->out, "records");
     plan->work_path = path_join(plan->records_path, "work");
+    plan->pictures_path = path_join(plan->out, "pictures");
     if (plan->report_only)
         return args->operand_count || plan->settings.data.synthetic
                    ? problem_set(problem, "--report-only needs no data: it reads the records in %s", plan->records_path)
@@ -361,6 +364,7 @@ static int do_cells(struct plan *plan, struct launch *launch, const struct args 
                 (unsigned long)(plan->cell_count - count), (unsigned long)plan->cell_count);
     if (code == EXIT_FINE && count) {
         if (make_output_folder(plan->records_path, problem) || make_output_folder(plan->work_path, problem) ||
+            (plan->models && make_output_folder(plan->models, problem)) ||
             check_pictures(plan, launch, todo, count, problem))
             code = EXIT_FAILED;
         else {
@@ -484,6 +488,7 @@ int main(int argc, char **argv) {
     facts_free(&plan.options);
     free(plan.records_path);
     free(plan.work_path);
+    free(plan.pictures_path);
     free(plan.data_title);
     free(plan.cells);
     args_free(&args);

@@ -37,7 +37,14 @@ void facts_free(struct facts *facts);
 struct image_result {
     char *name;
     long long counts[REGIONS][COUNTS]; /* at threshold 0.5 */
-    double roc[REGIONS], average_precision[REGIONS], f1[REGIONS];
+    double roc[REGIONS], average_precision[REGIONS], f1[REGIONS], cl_dice[REGIONS];
+};
+
+/* Pixels by their probability of vessel, in bins of equal width: what an expected calibration error is made of. */
+enum { CALIBRATION_BINS = 15 };
+struct calibration_bins {
+    long long pixels[CALIBRATION_BINS], vessels[CALIBRATION_BINS];
+    double probability[CALIBRATION_BINS]; /* sum over the pixels */
 };
 
 struct curve {
@@ -62,6 +69,7 @@ struct record {
     double roc[REGIONS], pr[REGIONS], average_precision[REGIONS];
     struct curve curves[REGIONS][2]; /* ROC, PR */
     struct score_histogram histograms[REGIONS];
+    struct calibration_bins calibration[REGIONS];
 };
 int record_write(const struct record *record, const char *path, struct problem *problem);
 int record_read(struct record *record, const char *path, struct problem *problem);
@@ -74,8 +82,8 @@ int records_agree(const struct record *record, const struct record *other, const
 struct plan {
     struct settings settings;
     struct facts options; /* of every cell */
-    const char *out, *records, *fusion_text, *activation_text, *fold_text, *seed_text;
-    char *records_path, *work_path, *data_title;
+    const char *out, *records, *models, *fusion_text, *activation_text, *fold_text, *seed_text;
+    char *records_path, *work_path, *pictures_path, *data_title;
     int32_t jobs, report_only, again, times;
     int partial; /* some cells failed */
     struct collection collection;

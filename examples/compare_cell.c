@@ -21,7 +21,7 @@ struct work {
     unetstar_optimizer *optimizer;
     unetstar_trainer *trainer;
     unetstar_metrics *whole; /* all pixels of the test images, without a mask */
-    char *checkpoint, *log, *facts;
+    char *checkpoint, *log, *facts, *pictures; /* pictures: folder, NULL: none */
     cell_progress progress;
     void *user;
     double epoch_started;
@@ -221,17 +221,28 @@ static int train(struct work *work, struct problem *problem) {
 
 /* ---- Testing ---- */
 
+static void count_pixel(struct record *record, int r, float probability, int vessel) {
+    struct score_histogram *histogram = &record->histograms[r];
+    struct calibration_bins *bins = &record->calibration[r];
+    int k = (int)((double)probability * CALIBRATION_BINS);
+    (vessel ? histogram->vessel : histogram->background)[score_bin(probability)]++;
+    k = k < 0 ? 0 : k < CALIBRATION_BINS ? k : CALIBRATION_BINS - 1;
+    bins->pixels[k]++;
+    bins->vessels[k] += vessel;
+    bins->probability[k] += (double)probability;
+}
+
 static int visit(void *user, const struct scored *scored, struct problem *problem) {
     struct work *work = user;
     int64_t i;
-    int error =
-        unetstar_metrics_add(work->whole, scored->name, scored->pixels, scored->probability, scored->label, NULL);
+    int error = unetstar_metrics_add_image(work->whole, scored->name, scored->width, scored->height,
+                                           scored->probability, scored->label, NULL);
     if (error)
         return problem_from_library(problem, scored->name, error);
-    for (i = 0; i < scored->pixels; i++) {
-        int bin = score_bin(scored->probability[i]), r;
-        for (r = scored->mask && !scored->mask[i] ? REGION_WHOLE : REGION_FIELD; r < REGIONS; r++)
-            (scored->label[i] ? work->record.histograms[r].vessel : work->record.histograms[r].background)[bin]++;
+    for (i = 0; i < scored->width * scored->height; i++) {
+        int r = scored->mask && !scored->mask[i] ? REGION_WHOLE : REGION_FIELD;
+        for (; r < REGIONS; r++)
+            count_pixel(&work->record, r, scored->probability[i], scored->label[i] != 0);
     }
     work->tested++;
     return work->progress(work->user, 0.95 + 0.05 * (double)work->tested / (double)work->split.test.count, "testing")
@@ -256,6 +267,7 @@ static int take_scores(struct record *record, int r, const struct table *table, 
         image->roc[r] = table->rows[i].roc_auc;
         image->average_precision[r] = table->rows[i].average_precision;
         image->f1[r] = table->rows[i].f1;
+        image->cl_dice[r] = table->rows[i].cl_dice;
     }
     take_counts(record->counts[r], &table->pooled);
     record->roc[r] = table->pooled.roc_auc;
@@ -294,6 +306,7 @@ static int measure(struct work *work, struct problem *problem) {
     scoring.quiet = 1;
     scoring.visit = visit;
     scoring.user = work;
+    scoring.pictures = work->pictures;
     result = score_samples(&scoring, &work->plan->collection, &work->split.test, &field, &metrics, problem);
     if (!result)
         result = table_from_metrics(&whole, work->whole, 0.5, problem);
@@ -309,6 +322,18 @@ static int measure(struct work *work, struct problem *problem) {
 }
 
 /* ---- A cell ---- */
+
+static int keep_model(struct work *work, struct problem *problem) {
+    char *name = cell_name(&work->record.cell), *file = must_format("%s.safetensors", name);
+    char *path = path_join(work->plan->models, file);
+    int error = unetstar_model_save(work->model, path), result = 0;
+    if (error)
+        result = problem_from_library(problem, NULL, error);
+    free(path);
+    free(file);
+    free(name);
+    return result;
+}
 
 static void finish_record(struct work *work, double test_seconds) {
     struct record *record = &work->record;
@@ -331,12 +356,14 @@ static int run(struct work *work, char summary[160], struct problem *problem) {
     int code = EXIT_FAILED, error;
     if (!load(work, problem) && !build(work, problem) && !take_up(work, problem))
         code = train(work, problem);
+    if (code == EXIT_FINE && work->pictures && make_output_folder(work->pictures, problem))
+        code = EXIT_FAILED;
     if (code == EXIT_FINE) {
         started = clock_seconds();
         if ((error = unetstar_trainer_use_best(work->trainer))) {
             problem_from_library(problem, NULL, error);
             code = EXIT_FAILED;
-        } else if (measure(work, problem))
+        } else if (measure(work, problem) || (work->plan->models && keep_model(work, problem)))
             code = EXIT_FAILED;
         finish_record(work, clock_seconds() - started);
     }
@@ -372,6 +399,7 @@ int cell_run(const struct plan *plan, const struct cell *cell, const struct laun
     work.checkpoint = must_format("%s.safetensors", base);
     work.log = must_format("%s.csv", base);
     work.facts = must_format("%s.txt", base);
+    work.pictures = plan->settings.pictures ? path_join(plan->pictures_path, name) : NULL;
     if (!plan_split(plan, cell, &work.split, &work.validation, problem)) {
         record_expect(&work.record, plan, cell, &work.split, &work.validation);
         code = run(&work, summary, problem);
@@ -390,6 +418,7 @@ int cell_run(const struct plan *plan, const struct cell *cell, const struct laun
     free(work.checkpoint);
     free(work.log);
     free(work.facts);
+    free(work.pictures);
     free(base);
     free(name);
     return code;

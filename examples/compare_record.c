@@ -9,6 +9,7 @@
 
 const char *const region_names[REGIONS] = {"field_of_view", "whole_image"};
 static const char *const curve_names[2] = {"roc", "pr"};
+enum { IMAGE_SCORES = 4 }; /* ROC AUC, average precision, F1, clDice */
 
 char *cell_name(const struct cell *cell) {
     char fold[32];
@@ -105,6 +106,8 @@ static void write_images(FILE *stream, const struct record *record) {
             json_write_number(stream, image->average_precision[r]);
             fputc(',', stream);
             json_write_number(stream, image->f1[r]);
+            fputc(',', stream);
+            json_write_number(stream, image->cl_dice[r]);
         }
         fputc(']', stream);
     }
@@ -128,6 +131,14 @@ static void write_bins(FILE *stream, const char *key, const int64_t *bins, const
     fprintf(stream, "]%s\n", after);
 }
 
+static void write_calibration(FILE *stream, const struct calibration_bins *bins) {
+    int i;
+    fputs("    \"calibration\": [", stream);
+    for (i = 0; i < CALIBRATION_BINS; i++)
+        fprintf(stream, "%s%lld,%lld,%.17g", i ? "," : "", bins->pixels[i], bins->vessels[i], bins->probability[i]);
+    fputs("],\n", stream);
+}
+
 static void write_region(FILE *stream, const struct record *record, int r, size_t step) {
     int k;
     fprintf(stream, "  \"%s\": {\n    \"counts\": [", region_names[r]);
@@ -142,6 +153,7 @@ static void write_region(FILE *stream, const struct record *record, int r, size_
     fputs(",\n", stream);
     for (k = 0; k < 2; k++)
         write_curve(stream, curve_names[k], &record->curves[r][k], step);
+    write_calibration(stream, &record->calibration[r]);
     write_bins(stream, "vessel", record->histograms[r].vessel, ",");
     write_bins(stream, "background", record->histograms[r].background, "");
     fprintf(stream, "  }%s\n", r + 1 < REGIONS ? "," : "");
@@ -302,17 +314,18 @@ static void read_images(struct reading *reading, struct record *record) {
     for (i = 0; i < rows->count; i++) {
         const struct json *row = &rows->items[i];
         struct image_result *image = &record->images[i];
-        int good = row->kind == JSON_LIST && row->count == 1 + REGIONS * (COUNTS + 3);
+        int good = row->kind == JSON_LIST && row->count == 1 + REGIONS * (COUNTS + IMAGE_SCORES);
         if (!good && !reading->missing)
             reading->missing = "images";
         image->name = text(reading, good ? &row->items[0] : NULL, "images");
         for (r = 0; r < REGIONS && good; r++) {
-            const struct json *at = &row->items[1 + r * (COUNTS + 3)];
+            const struct json *at = &row->items[1 + r * (COUNTS + IMAGE_SCORES)];
             for (k = 0; k < COUNTS; k++)
                 image->counts[r][k] = whole_number(reading, &at[k], "images");
             image->roc[r] = real_number(reading, &at[COUNTS], "images");
             image->average_precision[r] = real_number(reading, &at[COUNTS + 1], "images");
             image->f1[r] = real_number(reading, &at[COUNTS + 2], "images");
+            image->cl_dice[r] = real_number(reading, &at[COUNTS + 3], "images");
         }
     }
 }
@@ -322,6 +335,7 @@ static void read_region(struct reading *reading, struct record *record, int r) {
     const struct json *counts = list(reading, region, "counts", COUNTS);
     const struct json *vessel = list(reading, region, "vessel", SCORE_BINS);
     const struct json *background = list(reading, region, "background", SCORE_BINS);
+    const struct json *calibration = list(reading, region, "calibration", 3 * CALIBRATION_BINS);
     int i, k;
     for (k = 0; k < COUNTS && counts->count; k++)
         record->counts[r][k] = whole_number(reading, &counts->items[k], "counts");
@@ -336,6 +350,12 @@ static void read_region(struct reading *reading, struct record *record, int r) {
             curve->x[i] = real_number(reading, &points->items[2 * i], curve_names[k]);
             curve->y[i] = real_number(reading, &points->items[2 * i + 1], curve_names[k]);
         }
+    }
+    for (i = 0; i < CALIBRATION_BINS && calibration->count; i++) {
+        struct calibration_bins *bins = &record->calibration[r];
+        bins->pixels[i] = whole_number(reading, &calibration->items[3 * i], "calibration");
+        bins->vessels[i] = whole_number(reading, &calibration->items[3 * i + 1], "calibration");
+        bins->probability[i] = real_number(reading, &calibration->items[3 * i + 2], "calibration");
     }
     for (i = 0; i < SCORE_BINS && vessel->count && background->count; i++) {
         record->histograms[r].vessel[i] = whole_number(reading, &vessel->items[i], "vessel");

@@ -147,7 +147,8 @@ static int score_one(const struct scoring *scoring, const struct sample *sample,
     if (!result)
         result = add_to_metrics(metrics, sample->name, &opened, probability, problem);
     if (!result && scoring->visit) {
-        struct scored scored = {sample->name, probability, opened.label.data, opened.mask.data, opened.pixels};
+        struct scored scored = {sample->name, probability, opened.label.data, opened.mask.data, opened.photo.width,
+                                opened.photo.height};
         result = scoring->visit(scoring->user, &scored, problem);
     }
     if (!result && scoring->pictures)

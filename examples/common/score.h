@@ -11,7 +11,7 @@ struct scored {
     const char *name;
     const float *probability;
     const uint8_t *label, *mask;
-    int64_t pixels;
+    int64_t width, height;
 };
 typedef int (*score_visit)(void *user, const struct scored *scored, struct problem *problem);
 
