@@ -706,7 +706,22 @@ typedef struct unetstar_trainer_options {
     float brightness;               /* 0: x += u, u uniform in +- brightness, after preprocessing */
     float contrast;                 /* 0: x = (x - 1/2) (1 + u) + 1/2 */
     float gamma;                    /* 0: x = x^exp(u) on [0, 1] */
+    float noise;                    /* 0: x += normal numbers of standard deviation s, s uniform in [0, noise] */
+    float blur;                     /* 0: Gaussian blur, standard deviation uniform in [0, blur] pixels; at most 4 */
+    float color_mix;                /* 0: share of the patches, up to 1, that are mixtures of planes (see below) */
+    float clahe_jitter;             /* 0: the contrast limit is clahe_clip exp(u), u uniform in +- this; at most 5 */
 } unetstar_trainer_options;
+/* Augmentation acts in the order clahe_jitter, color_mix, gamma, contrast, brightness, blur, noise, on the patches of the
+ * training alone: validation and sessions see what preprocessing makes. Each patch has its own stream of numbers, keyed by
+ * seed, epoch and sample.
+ *   color_mix: a patch is a p + (1 - a) q, a uniform in [0, 1], p and q two different planes of five, each preprocessed by
+ *   itself: gray, green, X of CIE XYZ, L* of CIE Lab, lightness of HLS. (SkelCon, Tan et al., IEEE TMI 2022, names eight;
+ *   luma of YUV and YCrCb is gray, L* of Luv that of Lab.) The model must have one input channel. Pictures of one channel
+ *   have one plane, and stay as they are.
+ *   clahe_jitter: the preprocessing must have CLAHE. Planes are made for both ends of the range; a patch lies on the straight
+ *   line between them, at the place of u. That is near, not equal to, CLAHE with the limit in between.
+ * With the usual preprocessing the training images take 1 byte a pixel and channel; with color_mix 5, with clahe_jitter 3,
+ * with both 11. */
 UNETSTAR_API int unetstar_trainer_options_init(unetstar_trainer_options *options, size_t size);
 
 /* Creates a trainer for a model and an optimizer made for it. loss may be NULL. Errors: EINVAL, ESTATE (the optimizer belongs
@@ -722,8 +737,8 @@ UNETSTAR_API size_t unetstar_trainer_workspace_size(const unetstar_trainer *trai
 /* The whole loop: epochs of steps on random patches (centre uniformly random inside the field of view), validation, schedule,
  * early stop, best weights. It goes on from where the trainer is, so after a cancel, or after unetstar_trainer_load in a new
  * process, it ends with the same bits as if it had never stopped. validation_set: for UNETSTAR_VALIDATION_IMAGES, else NULL.
- * Errors: EINVAL (no labels; a training image without field of view), ECANCELED (state after the last complete step), ESTATE
- * (training has ended). Thread C (trainer and model). Since 0.1. */
+ * Errors: EINVAL (no labels; a training image without field of view; clahe_jitter without CLAHE), ECANCELED (state after the
+ * last complete step), ESTATE (training has ended). Thread C (trainer and model). Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_fit(unetstar_trainer *trainer, const unetstar_dataset *training_set,
                                                      const unetstar_dataset *validation_set, const unetstar_cancel *cancel,
                                                      unetstar_progress_fn progress, void *user);

@@ -4,7 +4,10 @@
 #include <string.h>
 
 static const struct choice presets[] = {
-    {"original", PRESET_ORIGINAL}, {"original-rgb", PRESET_ORIGINAL_RGB}, {NULL, 0}};
+    {"original", PRESET_ORIGINAL},
+    {"original-rgb", PRESET_ORIGINAL_RGB},
+    {"skelcon-like", PRESET_SKELCON_LIKE},
+    {NULL, 0}};
 const struct choice settings_fusions[] = {
     {"sum", UNETSTAR_FUSION_SUM}, {"star", UNETSTAR_FUSION_STAR}, {"concat", UNETSTAR_FUSION_CONCAT}, {NULL, 0}};
 const struct choice settings_activations[] = {{"none", UNETSTAR_ACTIVATION_NONE},
@@ -81,6 +84,17 @@ void settings_init(struct settings *settings, int32_t preset) {
         settings->prep.min_max = 0;
         settings->prep.clahe_tiles = 0;
         settings->prep.gamma = 1;
+    }
+    if (preset == PRESET_SKELCON_LIKE) {
+        settings->loss.cross_entropy = 0;
+        settings->loss.focal = 1;
+        settings->loss.focal_gamma = 2;
+        settings->trainer.color_mix = 1;
+        settings->trainer.clahe_jitter = 0.7f; /* limits 1 .. 4 around 2 */
+        settings->trainer.gamma = 0.2f;
+        settings->trainer.contrast = 0.1f;
+        settings->trainer.brightness = 0.03f;
+        settings->trainer.noise = 0.02f;
     }
 }
 
@@ -168,13 +182,20 @@ static void training_arguments(struct args *args, struct settings *settings) {
     args_float(args, "brightness", &trainer->brightness, 0, 1, "x + u, u within +- this");
     args_float(args, "contrast", &trainer->contrast, 0, 1, "(x - 1/2)(1 + u) + 1/2");
     args_float(args, "gamma-jitter", &trainer->gamma, 0, 2, "x^exp(u)");
+    args_float(args, "noise", &trainer->noise, 0, 1, "largest standard deviation of normal noise");
+    args_float(args, "blur", &trainer->blur, 0, 4, "largest standard deviation of a blur, in pixels");
+    args_float(args, "color-mix", &trainer->color_mix, 0, 1,
+               "share of patches that mix two of gray, green, X, L* and HLS lightness");
+    args_float(args, "clahe-jitter", &trainer->clahe_jitter, 0, 5, "the contrast limit times exp(u)");
 }
 
 void settings_arguments(struct args *args, struct settings *settings) {
     args_group(args, "Most used");
     args_text(args, "out", 'o', "DIR", &settings->out, "folder for everything that is written");
     args_choice(args, "preset", presets, &settings->preset,
-                "the original article's protocol, on gray or on colour images; options given beside it win");
+                "the original article's protocol, on gray or on colour images; or on gray with mixtures of colours, "
+                "drawn contrast, noise and the focal loss, after SkelCon but not the same (docs/training.md); options "
+                "given beside it win");
     args_flag(args, "resume", &settings->resume, "go on from DIR/checkpoint.safetensors, to the same bits");
     args_flag(args, "overwrite", &settings->overwrite, "start anew although DIR holds a training");
     args_int64(args, "checkpoint-every", &settings->checkpoint_every, 0, 1e6,
@@ -211,6 +232,10 @@ int settings_finish(struct settings *settings, struct problem *problem) {
         return problem_set(problem, "--patch %dx%d: with --levels %d both sizes must be multiples of %d",
                            (int)settings->patch[0], (int)settings->patch[1], (int)settings->model.levels,
                            (int)multiple);
+    if (settings->trainer.color_mix > 0 && settings->model.in_channels != 1)
+        return problem_set(problem, "--color-mix mixes planes of one channel: it does not go with --color rgb");
+    if (settings->trainer.clahe_jitter > 0 && settings->prep.clahe_tiles == 0)
+        return problem_set(problem, "--clahe-jitter changes the limit of CLAHE, which --clahe-tiles 0 switches off");
     if (settings->loss.cross_entropy + settings->loss.focal + settings->loss.dice <= 0)
         return problem_set(problem, "all weights of the loss are 0 (--cross-entropy, --focal, --dice)");
     return 0;

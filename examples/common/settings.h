@@ -6,7 +6,7 @@
 #include "datasets.h"
 #include "unetstar.h"
 
-enum { PRESET_ORIGINAL, PRESET_ORIGINAL_RGB };
+enum { PRESET_ORIGINAL, PRESET_ORIGINAL_RGB, PRESET_SKELCON_LIKE };
 
 struct settings {
     struct data_options data;

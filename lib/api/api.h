@@ -103,6 +103,7 @@ struct us_field {
     char type; /* i: int32, l: int64, u: uint64, d: double, f: float */
     size_t offset;
     const char *const *words; /* of an int32: names of its values, NULL-terminated; or NULL */
+    const char *absent;       /* value in files that are older than the field, or NULL: every file has it */
 };
 extern const struct us_field us_model_fields[], us_trainer_fields[], us_optimizer_fields[], us_loss_fields[],
     us_state_fields[]; /* each ends with a NULL name */

@@ -10,8 +10,8 @@ static const char *const norm_words[] = {"batch", "instance", "group", "none", N
 static const char *const upsampling_words[] = {"nearest", "bilinear", "transposed", NULL};
 static const char *const precision_words[] = {"fast", "exact", "int8", NULL};
 
-#define F(type, structure, field, words) {#field, type, offsetof(structure, field), words}
-#define END {NULL, 0, 0, NULL}
+#define F(type, structure, field, words) {#field, type, offsetof(structure, field), words, NULL}
+#define END {NULL, 0, 0, NULL, NULL}
 
 #define M struct us_net_options
 const struct us_field us_model_fields[] = {F('d', M, narrow, NULL),

@@ -190,6 +190,7 @@ int us_read_fields(const struct us_st_file *file, const char *prefix, const stru
         const char *value;
         snprintf(key, sizeof key, "%s%s", prefix, fields->name);
         value = us_st_meta_get(file, key);
+        value = value ? value : fields->absent;
         if (!value)
             return us_fail(UNETSTAR_EFORMAT, "metadata %s is missing", key);
         code = us_field_parse(fields, object, value);

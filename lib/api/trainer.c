@@ -25,10 +25,13 @@ static const unetstar_trainer_options trainer_defaults = {sizeof(unetstar_traine
                                                           1,
                                                           0.0f,
                                                           0.0f,
+                                                          0.0f,
+                                                          0.0f,
+                                                          0.0f,
+                                                          0.0f,
                                                           0.0f};
-typedef char check_trainer[sizeof(unetstar_trainer_options) == offsetof(unetstar_trainer_options, gamma) + sizeof(float)
-                               ? 1
-                               : -1];
+typedef char check_trainer
+    [sizeof(unetstar_trainer_options) == offsetof(unetstar_trainer_options, clahe_jitter) + sizeof(float) ? 1 : -1];
 
 int unetstar_trainer_options_init(unetstar_trainer_options *options, size_t size) {
     return us_options_init(options, size, &trainer_defaults, sizeof trainer_defaults, "trainer options");
@@ -57,6 +60,10 @@ static void inner_options(struct us_trainer_options *to, const unetstar_trainer_
     to->augment.brightness = from->brightness;
     to->augment.contrast = from->contrast;
     to->augment.gamma = from->gamma;
+    to->augment.noise = from->noise;
+    to->augment.blur = from->blur;
+    to->augment.color_mix = from->color_mix;
+    to->augment.clahe_jitter = from->clahe_jitter;
 }
 
 int unetstar_trainer_create(unetstar_trainer **out, unetstar_model *model, unetstar_optimizer *optimizer,
@@ -80,6 +87,9 @@ int unetstar_trainer_create(unetstar_trainer **out, unetstar_model *model, unets
     inner_options(&inner, &o);
     us_fp_enter(); /* before the checks: comparing a NaN must not trap */
     code = us_trainer_check(&inner);
+    if (!code && inner.augment.color_mix > 0 && model->net->options.in_channels != 1)
+        code = us_fail(UNETSTAR_EINVAL, "color_mix mixes planes of one channel, and the model has %d input channels",
+                       model->net->options.in_channels);
     if (code) {
         us_fp_leave();
         return code;

@@ -166,7 +166,8 @@ enum us_purpose {
     US_RNG_DROPOUT = 4,
     US_RNG_SYNTHETIC = 5,
     US_RNG_VALIDATION = 6,
-    US_RNG_TEST = 7
+    US_RNG_TEST = 7,
+    US_RNG_NOISE = 8
 };
 struct us_rng {
     uint64_t key, counter;

@@ -223,11 +223,29 @@ int us_dataset_subset(us_dataset **out, const us_dataset *dataset, const int64_t
 /* Fold k of n runs of consecutive samples: run k is samples [count k / n, count (k + 1) / n). */
 int us_dataset_fold(us_dataset **train, us_dataset **test, const us_dataset *dataset, int64_t k, int64_t n);
 
+/* ---- Planes of a colour image (color_planes.c) ---- */
+
+/* Gray and green are those of the preprocessing. X of CIE XYZ weighs the stored values, as OpenCV does; L* is that of CIE
+ * Lab (and Luv) of sRGB; HLS lightness is the mean of the largest and the smallest. */
+enum us_color_plane {
+    US_COLOR_PLANE_GRAY,
+    US_COLOR_PLANE_GREEN,
+    US_COLOR_PLANE_X,
+    US_COLOR_PLANE_LIGHTNESS,
+    US_COLOR_PLANE_HLS,
+    US_COLOR_PLANES
+};
+/* out (h, w): X, LIGHTNESS or HLS of an image of three channels, the possible range as 0 .. 65535. ENOMEM, and the errors
+ * of us_parallel. */
+int us_color_plane(us_context *ctx, const struct us_image *image, int plane, uint16_t *out);
+
 /* ---- Patches (patches.c) ---- */
 
 struct us_augment {
     int flips, quarter_turns;
     float brightness, contrast, gamma; /* amplitudes, 0: off; gamma acts first, then contrast, then brightness */
+    float noise, blur;                 /* largest standard deviations, of values and in pixels; 0: off; blur first */
+    float color_mix, clahe_jitter;     /* share of patches that are mixtures; amplitude; both need us_patches_vary */
 };
 
 /* Preprocessed planes of a dataset and the places where a patch may be centred. */
@@ -235,14 +253,35 @@ typedef struct us_patches us_patches;
 /* Every sample needs a label and a field of view with at least one pixel; the text names the sample that has none. */
 int us_patches_create(us_patches **out, const us_dataset *dataset, const struct us_prep *prep, int64_t patch_h,
                       int64_t patch_w);
+/* Once, after create: what color_mix and clahe_jitter of this augmentation need. For every image further planes, of all
+ * colours, and each with the two limits clahe_clip exp(+-clahe_jitter); a picture of one channel has one colour. Instead of
+ * 1 plane 5, 3, or with both 11. EINVAL (several channels and color_mix; no CLAHE and clahe_jitter), ENOMEM; the patches can
+ * then only be destroyed. */
+int us_patches_vary(us_patches *patches, const struct us_prep *prep, const struct us_augment *augment);
 void us_patches_destroy(us_patches *patches);
 size_t us_patches_bytes(const us_patches *patches);
 /* Patch `sample` of `epoch`: a uniformly random image, a centre uniformly random among its field's pixels, then augmentation
  * (NULL: none). x (c, h, w), label and mask (h, w); mask may be NULL. Outside the image x is 0, label 0, mask 0. Allocates
  * nothing, safe from many workers at once, depends only on the arguments. Quarter turns only when the patch is square. The
  * centre of a patch is pixel (h / 2, w / 2) of it, before flips and turns; image and centre are the same whatever the
- * augmentation. Gamma is a table of 256 values with straight lines between; x outside [0, 1] is not changed by it. */
+ * augmentation. Gamma is a table of 256 values with straight lines between; x outside [0, 1] is not changed by it.
+ * A mixture is alpha times one plane and 1 - alpha times another, alpha uniform, all pairs equally likely. A limit of CLAHE
+ * is clahe_clip exp(u), u uniform: values lie on the straight line between those of the two ends. */
 void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose purpose, uint64_t epoch, uint64_t sample,
                      const struct us_augment *augment, float *x, uint8_t *label, uint8_t *mask);
+
+/* ---- Blur and noise (patch_noise.c) ---- */
+
+/* The part of a patch that lies inside the image: rows i0 .. i1 - 1, columns j0 .. j1 - 1. */
+struct us_patch_part {
+    float *x; /* (channels, h, w) */
+    int channels;
+    int64_t h, w, i0, i1, j0, j1;
+};
+#define US_BLUR_MAX 4.0 /* largest standard deviation */
+/* A Gaussian of this standard deviation, cut off at three of them; the edge pixels stand for what is beyond. 0: nothing. */
+void us_patch_blur(const struct us_patch_part *part, double deviation);
+/* Adds a normal number of this standard deviation to every value, which comes from the stream's key and the pixel's place. */
+void us_patch_noise(const struct us_patch_part *part, double deviation, const struct us_rng *rng);
 
 #endif

@@ -1,18 +1,22 @@
 /*
  * patches.c - random patches of preprocessed images. Planes that hold only multiples of 1/255, as the usual
  * preprocessing makes them, are kept as bytes: a quarter of the memory, and augmentation of the values becomes a table
- * of 256 entries.
+ * of 256 entries. Mixtures of colours, and contrast limits between two, are sums of more such planes.
  */
 #include "data/data.h"
 
 #include <math.h>
 #include <string.h>
 
+struct planes {
+    float *floats;  /* (channels, h, w), or */
+    uint8_t *bytes; /* the same times 255 */
+};
 struct plane_set {
     struct us_sample *sample; /* its label and mask */
-    float *floats;            /* (channels, h, w), or */
-    uint8_t *bytes;           /* the same times 255 */
-    uint32_t *rows;           /* h + 1: field pixels in the rows before */
+    struct planes planes;
+    struct planes *variants; /* colours x limits of the contrast, made by us_patches_vary; NULL: none */
+    uint32_t *rows;          /* h + 1: field pixels in the rows before */
 };
 
 struct us_patches {
@@ -20,21 +24,30 @@ struct us_patches {
     struct plane_set *sets;
     int64_t count, patch_h, patch_w;
     int channels;
+    int colors, limits, base; /* of the variants; which colour is the preprocessing's own */
     size_t size;
     double logs[256]; /* log(k / 255), k >= 1 */
 };
 
 /* ---- Building ---- */
 
+static void free_planes(us_context *ctx, struct planes *planes) {
+    us_free(ctx, planes->floats);
+    us_free(ctx, planes->bytes);
+}
+
 void us_patches_destroy(us_patches *patches) {
     us_context *ctx;
     int64_t i;
+    int k;
     if (!patches)
         return;
     ctx = patches->ctx;
     for (i = 0; patches->sets && i < patches->count; i++) {
-        us_free(ctx, patches->sets[i].floats);
-        us_free(ctx, patches->sets[i].bytes);
+        free_planes(ctx, &patches->sets[i].planes);
+        for (k = 0; patches->sets[i].variants && k < patches->colors * patches->limits; k++)
+            free_planes(ctx, &patches->sets[i].variants[k]);
+        us_free(ctx, patches->sets[i].variants);
         us_free(ctx, patches->sets[i].rows);
         us_sample_unref(patches->sets[i].sample);
     }
@@ -80,27 +93,28 @@ static int only_bytes(const float *x, size_t count) {
     return 1;
 }
 
-static int make_planes(us_patches *patches, struct plane_set *set, const struct us_prep *prep) {
-    const struct us_sample *sample = set->sample;
-    size_t count = (size_t)patches->channels * (size_t)sample->image.height * (size_t)sample->image.width, i;
+/* Planes of the sample's image, or of another one of its size. */
+static int make_planes(us_patches *patches, const struct us_sample *sample, const struct us_image *image,
+                       const struct us_prep *prep, struct planes *out) {
+    size_t count = (size_t)patches->channels * (size_t)image->height * (size_t)image->width, i;
     int error;
-    set->floats = (float *)us_alloc(patches->ctx, count * sizeof(float));
-    if (!set->floats)
+    out->floats = (float *)us_alloc(patches->ctx, count * sizeof(float));
+    if (!out->floats)
         return UNETSTAR_ENOMEM;
-    error = us_prep_run(patches->ctx, prep, &sample->image, sample->mask, set->floats);
+    error = us_prep_run(patches->ctx, prep, image, sample->mask, out->floats);
     if (error)
         return error;
-    if (!only_bytes(set->floats, count)) {
+    if (!only_bytes(out->floats, count)) {
         patches->size += count * sizeof(float);
         return 0;
     }
-    set->bytes = (uint8_t *)us_alloc(patches->ctx, count);
-    if (!set->bytes)
+    out->bytes = (uint8_t *)us_alloc(patches->ctx, count);
+    if (!out->bytes)
         return UNETSTAR_ENOMEM;
     for (i = 0; i < count; i++)
-        set->bytes[i] = nearest_byte(set->floats[i]);
-    us_free(patches->ctx, set->floats);
-    set->floats = NULL;
+        out->bytes[i] = nearest_byte(out->floats[i]);
+    us_free(patches->ctx, out->floats);
+    out->floats = NULL;
     patches->size += count;
     return 0;
 }
@@ -121,7 +135,7 @@ static int fill(us_patches *patches, const us_dataset *dataset, const struct us_
         if (!error)
             error = count_rows(patches, set);
         if (!error)
-            error = make_planes(patches, set, prep);
+            error = make_planes(patches, set->sample, &set->sample->image, prep, &set->planes);
         if (error)
             return us_fail_in(error, set->sample->name);
     }
@@ -156,6 +170,79 @@ int us_patches_create(us_patches **out, const us_dataset *dataset, const struct 
     }
     *out = patches;
     return 0;
+}
+
+/* ---- Variants for augmentation ---- */
+
+/* One colour of a sample, with every limit. Gray and green go the way the preprocessing goes; the others become an image of
+ * one channel and 16 bits first. */
+static int vary_color(us_patches *patches, struct plane_set *set, const struct us_prep *prep, double jitter,
+                      int color) {
+    const struct us_image *image = &set->sample->image;
+    struct planes *variants = set->variants + color * patches->limits;
+    struct us_prep own = *prep;
+    struct us_image plane = *image;
+    uint16_t *values = NULL;
+    int error = 0, k;
+    if (patches->colors > 1 && color <= US_COLOR_PLANE_GREEN)
+        own.color = color == US_COLOR_PLANE_GREEN ? UNETSTAR_COLOR_GREEN : UNETSTAR_COLOR_GRAY;
+    if (color > US_COLOR_PLANE_GREEN) {
+        values = (uint16_t *)us_alloc(patches->ctx, (size_t)image->height * (size_t)image->width * sizeof *values);
+        if (!values)
+            return UNETSTAR_ENOMEM;
+        error = us_color_plane(patches->ctx, image, color, values);
+        plane.data = values;
+        plane.channels = 1;
+        plane.bits = 16;
+        plane.stride = 2 * image->width;
+    }
+    for (k = 0; k < patches->limits && !error; k++) {
+        if (patches->limits == 2) {
+            const double limit = (double)prep->clahe_clip * us_exp(k == 0 ? -jitter : jitter);
+            own.clahe_clip = (float)US_MIN(limit, 65536.0);
+        }
+        error = make_planes(patches, set->sample, &plane, &own, &variants[k]);
+    }
+    us_free(patches->ctx, values);
+    return error;
+}
+
+int us_patches_vary(us_patches *patches, const struct us_prep *prep, const struct us_augment *augment) {
+    const double jitter = (double)augment->clahe_jitter;
+    int64_t i;
+    int k, error = 0;
+    if (augment->color_mix > 0 && patches->channels != 1)
+        return us_fail(UNETSTAR_EINVAL, "color_mix mixes planes of one channel, and this preprocessing makes %d",
+                       patches->channels);
+    if (jitter > 0 && prep->clahe_tiles == 0)
+        return us_fail(UNETSTAR_EINVAL, "clahe_jitter needs a preprocessing with CLAHE, and its clahe_tiles is 0");
+    patches->colors = augment->color_mix > 0 ? US_COLOR_PLANES : 1;
+    patches->limits = jitter > 0 ? 2 : 1;
+    patches->base = US_COLOR_PLANE_GRAY;
+    if (patches->colors > 1 && prep->color == UNETSTAR_COLOR_GREEN)
+        patches->base = US_COLOR_PLANE_GREEN;
+    for (i = 0; i < patches->count && patches->colors * patches->limits > 1 && !error; i++) {
+        struct plane_set *set = &patches->sets[i];
+        const size_t size = (size_t)(patches->colors * patches->limits) * sizeof *set->variants;
+        set->variants = (struct planes *)us_alloc_zero(patches->ctx, size);
+        if (!set->variants)
+            return us_fail_in(UNETSTAR_ENOMEM, set->sample->name);
+        patches->size += size;
+        for (k = 0; k < patches->colors && !error; k++)
+            if (k == patches->base ? patches->limits > 1 : set->sample->image.channels == 3)
+                error = vary_color(patches, set, prep, jitter, k);
+        if (error)
+            us_fail_in(error, set->sample->name);
+    }
+    return error;
+}
+
+/* What was not made is the same as the preprocessing's own colour, or as its planes. */
+static const struct planes *variant(const us_patches *patches, const struct plane_set *set, int color, int limit) {
+    const struct planes *p = &set->variants[color * patches->limits + limit];
+    if (!p->floats && !p->bytes)
+        p = &set->variants[patches->base * patches->limits + limit];
+    return p->floats || p->bytes ? p : &set->planes;
 }
 
 /* ---- Where a patch comes from ---- */
@@ -278,8 +365,65 @@ static void copy_floats(const struct cut *cut, const float *plane, int64_t area,
     }
 }
 
+/* ---- Mixtures ---- */
+
+/* A weighted sum of planes. */
+struct mixture {
+    const struct planes *of[4];
+    float weight[4];
+    int n;
+};
+
+static void mix_in(struct mixture *mix, const us_patches *patches, const struct plane_set *set, int color,
+                   double weight, double high) {
+    int k;
+    for (k = 0; k < patches->limits; k++, mix->n++) {
+        mix->of[mix->n] = variant(patches, set, color, k);
+        mix->weight[mix->n] = (float)(patches->limits == 1 ? weight : k == 0 ? weight * (1.0 - high) : weight * high);
+    }
+}
+
+/* Adds a plane times its weight. */
+static void add_plane(const struct cut *cut, const struct planes *planes, size_t offset, float weight, float *out) {
+    int64_t m, n;
+    for (m = cut->m0; m < cut->m1; m++) {
+        int64_t from = (int64_t)offset + cut->from + m * cut->from_m, to = m * cut->to_m;
+        if (planes->bytes)
+            for (n = cut->n0; n < cut->n1; n++)
+                out[to + n * cut->to_n] += (float)planes->bytes[from + n * cut->from_n] / 255.0f * weight;
+        else
+            for (n = cut->n0; n < cut->n1; n++)
+                out[to + n * cut->to_n] += planes->floats[from + n * cut->from_n] * weight;
+    }
+}
+
+static void mix_planes(const struct cut *cut, const struct mixture *mix, size_t offset, int64_t area,
+                       const struct tone *tone, float *out) {
+    int64_t m, n;
+    int k;
+    memset(out, 0, (size_t)area * sizeof(float));
+    for (k = 0; k < mix->n; k++)
+        add_plane(cut, mix->of[k], offset, mix->weight[k], out);
+    for (m = cut->m0; m < cut->m1; m++)
+        for (n = cut->n0; n < cut->n1; n++)
+            out[m * cut->to_m + n * cut->to_n] = tone_at(tone, out[m * cut->to_m + n * cut->to_n]);
+}
+
 static double amplitude(struct us_rng *rng, float a) {
     return (2.0 * us_rng_uniform(rng) - 1.0) * (double)a; /* always one number, so that no option changes another's */
+}
+
+/* The numbers are drawn whatever is on, as above. */
+static void draw_mixture(struct mixture *mix, const us_patches *patches, const struct plane_set *set, struct us_rng *rng,
+                         const struct us_augment *augment) {
+    const double share = us_rng_uniform(rng), alpha = us_rng_uniform(rng), high = us_rng_uniform(rng);
+    const int first = (int)us_rng_below(rng, US_COLOR_PLANES), second = (int)us_rng_below(rng, US_COLOR_PLANES - 1);
+    if (patches->colors > 1 && share < (double)augment->color_mix) {
+        mix_in(mix, patches, set, first, alpha, high);
+        mix_in(mix, patches, set, second + (second >= first), 1.0 - alpha, high);
+    } else if (patches->limits > 1) {
+        mix_in(mix, patches, set, patches->base, 1.0, high);
+    }
 }
 
 /* ---- Drawing ---- */
@@ -295,6 +439,8 @@ void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose p
     float curve[256], table[256];
     struct tone tone = {NULL, 1.0f, 0.0f};
     int flip_h = 0, flip_v = 0, turns = 0, c;
+    struct mixture mix = {{NULL, NULL, NULL, NULL}, {0, 0, 0, 0}, 0};
+    double noise = 0, blur = 0;
     struct cut cut;
     field_pixel(set, (uint32_t)us_rng_below(&rng, set->rows[image->height]), &y, &column);
     if (augment) {
@@ -316,16 +462,34 @@ void us_patches_draw(const us_patches *patches, uint64_t seed, enum us_purpose p
         }
         tone.scale = (float)(1.0 + contrast);
         tone.shift = (float)(0.5 - 0.5 * (1.0 + contrast) + brightness);
+        if (set->variants)
+            draw_mixture(&mix, patches, set, &rng, augment);
+        rng = us_rng_stream(seed, US_RNG_NOISE, epoch, sample);
+        noise = us_rng_uniform(&rng) * (double)augment->noise;
+        blur = us_rng_uniform(&rng) * (double)augment->blur;
     }
     make_cut(&cut, image, y - h / 2, column - w / 2, h, w, flip_h, flip_v, turns);
-    if (set->bytes)
+    if (set->planes.bytes)
         for (k = 0; k < 256; k++)
             table[k] = tone_at(&tone, (float)k / 255.0f);
     for (c = 0; c < patches->channels; c++)
-        if (set->bytes)
-            copy_through_table(&cut, set->bytes + (size_t)c * plane, area, table, x + c * area);
+        if (mix.n > 0)
+            mix_planes(&cut, &mix, (size_t)c * plane, area, &tone, x + c * area);
+        else if (set->planes.bytes)
+            copy_through_table(&cut, set->planes.bytes + (size_t)c * plane, area, table, x + c * area);
         else
-            copy_floats(&cut, set->floats + (size_t)c * plane, area, &tone, x + c * area);
+            copy_floats(&cut, set->planes.floats + (size_t)c * plane, area, &tone, x + c * area);
+    if (noise > 0 || blur > 0) {
+        struct us_patch_part part = {x, patches->channels, h, w, cut.m0, cut.m1, cut.n0, cut.n1};
+        if (turns & 1) {
+            part.i0 = cut.n0;
+            part.i1 = cut.n1;
+            part.j0 = cut.m0;
+            part.j1 = cut.m1;
+        }
+        us_patch_blur(&part, blur);
+        us_patch_noise(&part, noise, &rng);
+    }
     copy_bytes(&cut, set->sample->label, area, label);
     if (mask)
         copy_bytes(&cut, set->sample->mask, area, mask);

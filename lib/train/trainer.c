@@ -41,6 +41,10 @@ int us_trainer_check(const struct us_trainer_options *o) {
     code = code ? code : check_real("brightness", (double)o->augment.brightness, 0, 10);
     code = code ? code : check_real("contrast", (double)o->augment.contrast, 0, 10);
     code = code ? code : check_real("gamma", (double)o->augment.gamma, 0, 10);
+    code = code ? code : check_real("noise", (double)o->augment.noise, 0, 10);
+    code = code ? code : check_real("blur", (double)o->augment.blur, 0, US_BLUR_MAX);
+    code = code ? code : check_real("color_mix", (double)o->augment.color_mix, 0, 1);
+    code = code ? code : check_real("clahe_jitter", (double)o->augment.clahe_jitter, 0, 5);
     return code;
 }
 
@@ -157,6 +161,8 @@ int us_trainer_set_patches(struct us_trainer *t, const us_dataset *train_set) {
                        t->net->options.in_channels);
     forget_data(t);
     code = us_patches_create(&t->patches, train_set, &t->prep, t->options.patch_height, t->options.patch_width);
+    if (!code)
+        code = us_patches_vary(t->patches, &t->prep, &t->options.augment);
     if (!code)
         code = keep(&t->train_set, train_set);
     if (code)

@@ -292,9 +292,39 @@ static void test_damaged_bytes(void **state) {
     blob_free(&good);
 }
 
+/* Augmentation that the preprocessing or the network has no place for. */
+static void test_augmentation_without_place(void **state) {
+    unetstar_context *context = make_context(1);
+    unetstar_prep_options prep;
+    unetstar_trainer *other;
+    struct training t;
+    struct recipe r;
+    float x[16 * 16];
+    (void)state;
+    recipe_tiny(&r);
+    r.trainer.clahe_jitter = 0.5f;
+    training_open(&t, context, &r);
+    OK(unetstar_trainer_patch(t.trainer, t.set, 0, 0, x, NULL, NULL));
+    OK(unetstar_prep_options_init(&prep, sizeof prep));
+    prep.clahe_tiles = 0;
+    OK(unetstar_model_set_prep(t.model, &prep));
+    FAILS_NAMING(UNETSTAR_EINVAL, "clahe_jitter", unetstar_trainer_patch(t.trainer, t.set, 0, 0, x, NULL, NULL));
+    FAILS_NAMING(UNETSTAR_EINVAL, "clahe_tiles", unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, NULL, NULL));
+    training_close(&t);
+    r.trainer.clahe_jitter = 0;
+    r.model.in_channels = 3;
+    training_open(&t, context, &r);
+    r.trainer.color_mix = 0.5f;
+    FAILS_NAMING(UNETSTAR_EINVAL, "color_mix", unetstar_trainer_create(&other, t.model, t.optimizer, &r.trainer, NULL));
+    assert_null(other);
+    training_close(&t);
+    unetstar_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_passes),    cmocka_unit_test(test_memory_of_rows), cmocka_unit_test(test_failing_source),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_bytes),          cmocka_unit_test(test_damaged_bytes)};
+        cmocka_unit_test(test_arguments), cmocka_unit_test(test_bytes),          cmocka_unit_test(test_damaged_bytes),
+        cmocka_unit_test(test_augmentation_without_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,10 @@ static void recipe_sum(struct recipe *r) {
     r->trainer.patch_height = 33; /* odd, not square */
     r->trainer.patch_width = 52;
     r->trainer.masked_loss = 1;
+    r->trainer.noise = 0.05f;
+    r->trainer.blur = 1;
+    r->trainer.color_mix = 0.7f;
+    r->trainer.clahe_jitter = 0.7f;
     r->loss.focal = 0.5f;
     r->trainer.steps_per_epoch = 3;
 }

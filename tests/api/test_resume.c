@@ -99,6 +99,10 @@ static void recipe_resume(struct recipe *r, int variant) {
         r->trainer.metric = UNETSTAR_METRIC_LOSS;
         r->optimizer.kind = UNETSTAR_OPTIMIZER_SGD;
         r->optimizer.learning_rate = 0.3; /* so that not every epoch is the best */
+        r->trainer.noise = 0.05f;
+        r->trainer.blur = 1;
+        r->trainer.color_mix = 0.7f;
+        r->trainer.clahe_jitter = 0.7f;
     }
     if (variant == 2) {
         r->trainer.schedule = UNETSTAR_SCHEDULE_CONSTANT;
@@ -299,6 +303,50 @@ static void test_comparison_sees_a_lost_moment(void **state) {
     unetstar_context_destroy(context);
 }
 
+/* A checkpoint from before an option was there: it is off in it. (The option's name is changed to an unknown one.) */
+static void test_checkpoints_without_newer_options(void **state) {
+    static const char *const names[] = {"trainer.noise", "trainer.blur", "trainer.color_mix", "trainer.clahe_jitter"};
+    const char *path = path_of("older.safetensors");
+    struct blob wanted = {NULL, 0, 0}, blob = {NULL, 0, 0};
+    struct recipe r;
+    struct training t;
+    struct stopper s = {UNETSTAR_PHASE_TRAIN, 6, 0, NULL};
+    unetstar_context *context = make_context(1);
+    size_t size, i;
+    unsigned char *file;
+    int k, found = 0;
+    (void)state;
+    recipe_resume(&r, 0);
+    never_stopped(&wanted, &r);
+    training_open(&t, context, &r);
+    FAILS(UNETSTAR_ECANCELED, unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, stop_at, &s));
+    OK(unetstar_trainer_save(t.trainer, path));
+    training_close(&t);
+    unetstar_context_destroy(context);
+    file = read_file(path, &size);
+    for (k = 0; k < COUNT(names); k++)
+        for (i = 0; i + strlen(names[k]) < size; i++)
+            if (!memcmp(file + i, names[k], strlen(names[k]))) {
+                file[i + strlen(names[k]) - 1] = 'X';
+                found++;
+            }
+    assert_int_equal(found, COUNT(names));
+    write_file(path, file, size);
+    free(file);
+    context = restart(&t, &r, 2, path);
+    OK(unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, NULL, NULL));
+    blob_training(&blob, &t, context, &r);
+    blobs_equal(&wanted, &blob, "from an older checkpoint");
+    training_close(&t);
+    r.trainer.color_mix = 0.5f;
+    training_open(&t, context, &r);
+    FAILS_NAMING(UNETSTAR_ESTATE, "color_mix is 0 there", unetstar_trainer_load(t.trainer, path));
+    training_close(&t);
+    blob_free(&wanted);
+    blob_free(&blob);
+    unetstar_context_destroy(context);
+}
+
 /* ---- A look at the network while it trains ---- */
 
 struct look {
@@ -362,6 +410,7 @@ int main(void) {
         cmocka_unit_test(test_stopped_at_every_report), cmocka_unit_test(test_stopped_at_the_very_end),
         cmocka_unit_test(test_more_epochs),             cmocka_unit_test(test_steps_by_hand),
         cmocka_unit_test(test_comparison_sees_a_lost_moment),
+        cmocka_unit_test(test_checkpoints_without_newer_options),
         cmocka_unit_test(test_sessions_in_progress_callbacks),
     };
     return cmocka_run_group_tests_name("resume", tests, NULL, tear_down);

@@ -234,6 +234,7 @@ for name, options in (
         ("one class, no norm, transposed", "--classes 1 --norm none --upsampling transposed --activation gelu "
          "--optimizer sgd --lr 0.01 --clip-gradient 1"),
         ("preset original-rgb", "--preset original-rgb --dice 0.5 --focal 0.5 --class-weights 1,3"),
+        ("preset skelcon-like", "--preset skelcon-like --blur 1"),
         ("green, no validation, augmentation", "--color green --validation none --brightness 0.1 --contrast 0.1 "
          "--gamma-jitter 0.2 --standardize --masked-loss"),
         ("instance norm, exact", "--norm instance --activation leaky-relu --leaky-slope 0.2 --precision exact"),

@@ -162,7 +162,7 @@ static void test_geometry(void **state) {
     static float x[N * N], y[N * N];
     static uint8_t label[N * N], mask[N * N], plain_label[N * N];
     static int plain[N * N], got[N * N], want[N * N];
-    struct us_augment augment = {1, 1, 0, 0, 0};
+    struct us_augment augment = {1, 1, 0, 0, 0, 0, 0, 0, 0};
     int counts[8] = {0}, n, i, k;
     us_patches *p = make_patches(N, N);
     (void)state;
@@ -219,7 +219,7 @@ static void test_no_turn_of_oblongs(void **state) {
     enum { PH = 20, PW = 31 };
     static float x[PH * PW], y[PH * PW];
     static uint8_t label[PH * PW];
-    struct us_augment augment = {1, 1, 0, 0, 0};
+    struct us_augment augment = {1, 1, 0, 0, 0, 0, 0, 0, 0};
     int counts[4] = {0}, n, i, j, k;
     us_patches *p = make_patches(PH, PW);
     (void)state;
@@ -247,7 +247,7 @@ static void test_reproducible(void **state) {
     enum { N = 24 };
     static float x[N * N], y[N * N];
     static uint8_t label[N * N], other[N * N];
-    struct us_augment augment = {1, 1, 0.1f, 0.2f, 0.3f};
+    struct us_augment augment = {1, 1, 0.1f, 0.2f, 0.3f, 0, 0, 0, 0};
     us_patches *p = make_patches(N, N);
     long calls = meter.calls;
     int n;
@@ -297,7 +297,7 @@ static void test_values(void **state) {
         p = synthetic_patches(&prep, N);
         assert_true(bytes ? us_patches_bytes(p) < 80 * 64 * 4 : us_patches_bytes(p) > 80 * 64 * 12);
         for (kind = 0; kind < 3; kind++) {
-            struct us_augment augment = {0, 0, 0, 0, 0};
+            struct us_augment augment = {0, 0, 0, 0, 0, 0, 0, 0, 0};
             double least = 1e9, most = -1e9, wanted = kind == 2 ? 0.3 : 0.2;
             if (kind == 0)
                 augment.brightness = 0.2f;
@@ -339,7 +339,7 @@ static void test_border_stays_zero(void **state) {
     enum { N = 64 };
     static float x[N * N];
     static uint8_t label[N * N];
-    struct us_augment augment = {1, 1, 0.5f, 0, 0};
+    struct us_augment augment = {1, 1, 0.5f, 0, 0, 0, 0, 0, 0};
     us_patches *p = make_patches(N, N);
     int n, i, zeros = 0;
     (void)state;
