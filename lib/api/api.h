@@ -103,6 +103,7 @@ struct us_field {
     char type; /* i: int32, l: int64, u: uint64, d: double, f: float */
     size_t offset;
     const char *const *words; /* of an int32: names of its values, NULL-terminated; or NULL */
+    const char *absent;       /* what files mean that are older than the field; NULL: they must have it */
 };
 extern const struct us_field us_model_fields[], us_trainer_fields[], us_optimizer_fields[], us_loss_fields[],
     us_state_fields[]; /* each ends with a NULL name */

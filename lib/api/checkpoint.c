@@ -66,6 +66,7 @@ static int compare_fields(const struct us_st_file *file, const char *prefix, con
         const char *theirs;
         snprintf(key, sizeof key, "%s%s", prefix, fields->name);
         theirs = us_st_meta_get(file, key);
+        theirs = theirs ? theirs : fields->absent;
         if (!theirs)
             return us_fail(UNETSTAR_EFORMAT, "metadata %s is missing: it is not a training checkpoint", key);
         us_field_format(fields, ours, text);

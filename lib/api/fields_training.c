@@ -6,8 +6,8 @@ static const char *const validation_words[] = {"none", "patches", "images", NULL
 static const char *const metric_words[] = {"roc_auc", "pr_auc", "f1", "accuracy", "mcc", "loss", NULL};
 static const char *const optimizer_words[] = {"adam", "adamw", "sgd", NULL};
 
-#define F(type, structure, field, words) {#field, type, offsetof(structure, field), words}
-#define END {NULL, 0, 0, NULL}
+#define F(type, structure, field, words) {#field, type, offsetof(structure, field), words, NULL}
+#define END {NULL, 0, 0, NULL, NULL}
 
 #define T struct us_trainer_options
 const struct us_field us_trainer_fields[] = {F('l', T, epochs, NULL),
@@ -27,11 +27,11 @@ const struct us_field us_trainer_fields[] = {F('l', T, epochs, NULL),
                                              F('i', T, validation, validation_words),
                                              F('i', T, metric, metric_words),
                                              F('i', T, masked_loss, NULL),
-                                             {"flips", 'i', offsetof(T, augment.flips), NULL},
-                                             {"quarter_turns", 'i', offsetof(T, augment.quarter_turns), NULL},
-                                             {"brightness", 'f', offsetof(T, augment.brightness), NULL},
-                                             {"contrast", 'f', offsetof(T, augment.contrast), NULL},
-                                             {"gamma", 'f', offsetof(T, augment.gamma), NULL},
+                                             {"flips", 'i', offsetof(T, augment.flips), NULL, NULL},
+                                             {"quarter_turns", 'i', offsetof(T, augment.quarter_turns), NULL, NULL},
+                                             {"brightness", 'f', offsetof(T, augment.brightness), NULL, NULL},
+                                             {"contrast", 'f', offsetof(T, augment.contrast), NULL, NULL},
+                                             {"gamma", 'f', offsetof(T, augment.gamma), NULL, NULL},
                                              END};
 
 #define O struct us_optim_options
@@ -41,7 +41,7 @@ const struct us_field us_optimizer_fields[] = {F('i', O, kind, optimizer_words),
                                                F('d', O, momentum, NULL),        END};
 
 #define L struct us_loss
-#define W(k) {"class_weight_" #k, 'f', offsetof(L, class_weights) + k * sizeof(float), NULL}
+#define W(k) {"class_weight_" #k, 'f', offsetof(L, class_weights) + k * sizeof(float), NULL, NULL}
 const struct us_field us_loss_fields[] = {F('f', L, cross_entropy, NULL),
                                           F('f', L, focal, NULL),
                                           F('f', L, dice, NULL),
