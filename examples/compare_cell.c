@@ -29,27 +29,34 @@ struct work {
     size_t tested;
 };
 
+/* Of a block at one pixel of its stage. */
+static double block_multiply_adds(const unetstar_model_options *options, double in, double out) {
+    if (options->block == UNETSTAR_BLOCK_STAR) /* 3x3; two branches and their way back, 1x1 */
+        return 9 * in * out + 3 * (double)options->block_expansion * out * out;
+    return 9 * (in * out + out * out);
+}
+
 double multiply_adds_per_pixel(const unetstar_model_options *options) {
     double widths[5], total = 0, share = 1;
     int concat = options->fusion == UNETSTAR_FUSION_CONCAT ? 2 : 1, k;
     double in = (double)options->in_channels;
     for (k = 0; k < options->levels; k++) {
         widths[k] = floor(64 * (double)(1 << k) * options->channel_multiplier * options->narrow);
-        total += share * 9 * (in * widths[k] + widths[k] * widths[k]);
+        total += share * block_multiply_adds(options, in, widths[k]);
         in = widths[k];
         share /= 4;
     }
     /* Decoder stages, from the lowest resolution; the first has no fusion before it. */
     for (k = options->levels - 1; k >= 0; k--) {
         double out = widths[k];
-        total += share * 9 * (in * out + out * out);
+        total += share * block_multiply_adds(options, in, out);
         if (options->upsampling == UNETSTAR_UPSAMPLING_TRANSPOSED)
             total += share * 4 * out * out; /* a 2x2 kernel, stride 2: four outputs of an input pixel */
         in = out * concat;
         share *= 4;
     }
     if (options->full_resolution_head)
-        total += 9 * (in * widths[0] + widths[0] * widths[0]);
+        total += block_multiply_adds(options, in, widths[0]);
     return total + widths[0] * (double)options->classes;
 }
 

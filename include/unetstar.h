@@ -531,6 +531,16 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_dataset_fold(unetstar_dataset **train, 
 /* Weights of a U-Net, its options, how its input is preprocessed, and a map of strings. */
 typedef struct unetstar_model unetstar_model;
 
+/* What a stage computes of its input x, c channels wide, E = block_expansion, act the activation:
+ * DOUBLE_CONV: two 3x3 convolutions, norm and activation after each.
+ * STAR: after the block of StarNet (Ma et al., Rewrite the Stars, CVPR 2024):  a + norm(g(act(f1(a)) * f2(a))),  a = norm(lead(x)).
+ *   lead is a 3x3 convolution to c channels, f1 and f2 are 1x1 to E c, g is 1x1 back to c, all with bias; the activation is on
+ *   f1 alone, so that with activation none the block is a polynomial of twice the degree of its input. Where it differs from
+ *   StarNet's: lead is a full convolution, not depthwise, since it changes the number of channels; the residual is a, not x, for
+ *   the same reason; there is no second depthwise convolution after g. Dropout comes after g's norm, before a is added. With
+ *   E = 3 it has as many weights as DOUBLE_CONV, but 1x1 ones, where Winograd's algorithm has nothing to save, and it keeps 2 E + 2
+ *   maps of c channels where DOUBLE_CONV keeps 2: training takes several times the memory. */
+enum { UNETSTAR_BLOCK_DOUBLE_CONV = 0, UNETSTAR_BLOCK_STAR = 1 };
 /* What happens to a skip connection and the upsampled map it meets. */
 enum { UNETSTAR_FUSION_SUM = 0, UNETSTAR_FUSION_STAR = 1, UNETSTAR_FUSION_CONCAT = 2 };
 enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP = 2, UNETSTAR_NORM_NONE = 3 };
@@ -538,19 +548,19 @@ enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP 
  * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more
  * exact of its own setting and the model's. INT8 is for sessions of calibrated models (unetstar_model_calibrate): all 3x3
  * convolutions but the first take 8-bit inputs and compute in integers, exactly, with 16-bit weights; most maps are held in
- * bytes; docs/embedding.md has the memory, docs/performance.md the time, which need not be less. */
+ * bytes, but none with star blocks, of which only the 3x3 convolutions are in 8 bits; docs/embedding.md has the memory, docs/performance.md the time, which need not be less. */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
-/* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is two 3x3
- * convolutions (norm and activation after each) and a 2x2 max-pool; each decoder stage two convolutions and an upsampling,
+/* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is a block (two
+ * 3x3 convolutions, norm and activation after each) and a 2x2 max-pool; each decoder stage a block and an upsampling,
  * then the fusion with the skip connection of that resolution, except at full resolution; a 1x1 head gives the classes.
- * full_resolution_head fuses the full-resolution skip too and adds two convolutions there: without it the output is
+ * full_resolution_head fuses the full-resolution skip too and adds a block there: without it the output is
  * constant on 2x2 blocks. deep_supervision adds a 1x1 head to every earlier decoder stage, used in training. */
 typedef struct unetstar_model_options {
     size_t struct_size;
     double narrow;                /* 0.5 */
     double channel_multiplier;    /* 1 */
-    double dropout;               /* 0: probability of dropping an element after each pair of convolutions, in [0, 1) */
+    double dropout;               /* 0: probability of dropping an element at the end of a block, in [0, 1) */
     uint64_t seed;                /* 2024: of the initial weights (PyTorch's default distribution) */
     int32_t in_channels;          /* 1 .. 8, default 1 */
     int32_t classes;              /* 1 .. 8, default 2; softmax over them, the logistic function for one class */
@@ -564,10 +574,13 @@ typedef struct unetstar_model_options {
     int32_t norm_groups;          /* 8: of group norm; where it does not divide the channels the largest divisor below it */
     int32_t precision;            /* UNETSTAR_PRECISION_FAST */
     float leaky_slope;            /* 0.01 */
+    int32_t block;                /* UNETSTAR_BLOCK_DOUBLE_CONV */
+    int32_t block_expansion;      /* 3: of star blocks, 1 .. 4 */
 } unetstar_model_options;
 UNETSTAR_API int unetstar_model_options_init(unetstar_model_options *options, size_t size);
 
-/* A freshly initialised model. Errors: EINVAL (an option out of range, a width below 1), ELIMIT (wider than 4096), ENOMEM,
+/* A freshly initialised model. Errors: EINVAL (an option out of range, a width below 1), ELIMIT (wider than 4096, the branches of
+ * star blocks included), ENOMEM,
  * ENOTSUPPORTED (INT8: models train in float). Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_create(unetstar_model **out, unetstar_context *context,
                                                       const unetstar_model_options *options);
@@ -921,23 +934,23 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_curve(unetstar_metrics *metrics
 
 /* ---- Analysis ----------------------------------------------------------------------------------------------------- */
 
-/* What a way of fusing does to a network. Without activations and with batch norm (in evaluation a scale and a shift) or none,
+/* What a way of fusing, and star blocks, do to a network. Without activations and with batch norm (in evaluation a scale and a shift) or none,
  * every layer but a star and max-pooling is affine, so that wherever the maxima stay the same pixels' the logits are a polynomial
  * of the input. A star adds the degrees of what it multiplies, a sum or concatenation takes the larger. One factor of each star
  * is an encoder's map, of degree 1: the original network has degree 2, 3, 4 after its fusions. With sums it has 1, and still is
- * not linear, because of max-pooling. */
+ * not linear, because of max-pooling. A star block doubles the degree of what enters it, in encoder and decoder alike. */
 enum { UNETSTAR_MAX_FUSIONS = 5 }; /* a model has no more */
 typedef struct unetstar_degree {
     size_t struct_size;
     int32_t polynomial;                          /* 0: an activation, or instance or group norm, makes it none */
-    int32_t n_fusions;                           /* the coarsest is number 0 */
+    int32_t n_fusions;                           /* of skip connections; the coarsest is number 0 */
     int64_t degree;                              /* of the logits; -1 where it is no polynomial */
     int64_t fusion_degree[UNETSTAR_MAX_FUSIONS]; /* D, of the fused map, or -1 */
     int64_t fusion_width[UNETSTAR_MAX_FUSIONS];  /* d, channels of each of the two maps that are fused */
     /* The implicit dimension of Rewrite the Stars (Ma et al., CVPR 2024), as log10. Exact: of C(d + D, D), the number of
      * monomials of at most degree D in d variables, with this network's D; NaN where it is no polynomial. Paper: of
-     * (d / sqrt 2)^(2^l) for the l-th star, which supposes that both factors have been through all stars before; NaN for other
-     * fusions. */
+     * (d / sqrt 2)^(2^l) for a star with l - 1 others before it, those of star blocks included, which supposes that both factors
+     * have been through all of them; NaN for other fusions. */
     double log10_exact[UNETSTAR_MAX_FUSIONS];
     double log10_paper[UNETSTAR_MAX_FUSIONS];
 } unetstar_degree;

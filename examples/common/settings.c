@@ -17,6 +17,8 @@ const struct choice settings_activations[] = {{"none", UNETSTAR_ACTIVATION_NONE}
                                             {"silu", UNETSTAR_ACTIVATION_SILU},
                                             {"gelu", UNETSTAR_ACTIVATION_GELU},
                                             {NULL, 0}};
+static const struct choice blocks[] = {
+    {"double-conv", UNETSTAR_BLOCK_DOUBLE_CONV}, {"star", UNETSTAR_BLOCK_STAR}, {NULL, 0}};
 static const struct choice norms[] = {{"batch", UNETSTAR_NORM_BATCH},
                                       {"instance", UNETSTAR_NORM_INSTANCE},
                                       {"group", UNETSTAR_NORM_GROUP},
@@ -55,9 +57,9 @@ const char *settings_metric_name(int32_t metric) {
 }
 
 void settings_describe_model(const unetstar_model_options *model, char *text, size_t size) {
-    snprintf(text, size, "fusion %s, activation %s, norm %s, %d levels, narrow %g, %d input channel%s%s",
+    snprintf(text, size, "fusion %s, activation %s, norm %s, %s%d levels, narrow %g, %d input channel%s%s",
              choice_name(settings_fusions, model->fusion), choice_name(settings_activations, model->activation),
-             choice_name(norms, model->norm), (int)model->levels, model->narrow, (int)model->in_channels,
+             choice_name(norms, model->norm), model->block == UNETSTAR_BLOCK_STAR ? "star blocks, " : "", (int)model->levels, model->narrow, (int)model->in_channels,
              model->in_channels == 1 ? "" : "s", model->full_resolution_head ? ", full-resolution head" : "");
 }
 
@@ -104,15 +106,17 @@ static void network_arguments(struct args *args, unetstar_model_options *model) 
     args_choice(args, "activation", settings_activations, &model->activation, "after every norm");
     args_choice(args, "norm", norms, &model->norm, "after every convolution");
     args_int32(args, "norm-groups", &model->norm_groups, 1, 4096, "groups of --norm group");
+    args_choice(args, "block", blocks, &model->block, "two 3x3 convolutions, or one and the star block of 1x1 ones");
+    args_int32(args, "block-expansion", &model->block_expansion, 1, 4, "width of a star block's branches, in widths of the stage");
     args_choice(args, "upsampling", upsamplings, &model->upsampling, "in the decoder");
     args_int32(args, "levels", &model->levels, 2, 5, "stages of encoder and decoder");
     args_double(args, "narrow", &model->narrow, 1e-3, 16, "width: the first stage has 64 times this many channels");
     args_double(args, "channel-multiplier", &model->channel_multiplier, 1e-3, 16, "another factor of the width");
     args_int32(args, "classes", &model->classes, 1, 8, "outputs; 1 is a logistic output");
     args_bool(args, "full-resolution-head", &model->full_resolution_head,
-              "use the full-resolution skip too, with two more convolutions");
+              "use the full-resolution skip too, with one more block");
     args_bool(args, "deep-supervision", &model->deep_supervision, "a head and a loss at every decoder stage");
-    args_double(args, "dropout", &model->dropout, 0, 0.99, "probability, after each pair of convolutions");
+    args_double(args, "dropout", &model->dropout, 0, 0.99, "probability, at the end of each block");
     args_float(args, "leaky-slope", &model->leaky_slope, 0, 1, "of leaky-relu");
     args_choice(args, "precision", precisions, &model->precision, "fast may round a little more");
 }

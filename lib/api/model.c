@@ -21,8 +21,10 @@ static const unetstar_model_options model_defaults = {sizeof(unetstar_model_opti
                                                       0,
                                                       8,
                                                       UNETSTAR_PRECISION_FAST,
-                                                      0.01f};
-typedef char check_model[sizeof(unetstar_model_options) == offsetof(unetstar_model_options, leaky_slope) + sizeof(float)
+                                                      0.01f,
+                                                      UNETSTAR_BLOCK_DOUBLE_CONV,
+                                                      3};
+typedef char check_model[sizeof(unetstar_model_options) == offsetof(unetstar_model_options, block_expansion) + sizeof(int32_t)
                              ? 1
                              : -1];
 
@@ -47,6 +49,8 @@ void us_net_options_from(struct us_net_options *to, const unetstar_model_options
     to->norm_groups = from->norm_groups;
     to->precision = from->precision;
     to->leaky_slope = from->leaky_slope;
+    to->block = from->block;
+    to->block_expansion = from->block_expansion;
 }
 
 int unetstar_model_get_options(const unetstar_model *model, unetstar_model_options *options) {
@@ -73,6 +77,8 @@ int unetstar_model_get_options(const unetstar_model *model, unetstar_model_optio
     o.norm_groups = n->norm_groups;
     o.precision = n->precision;
     o.leaky_slope = n->leaky_slope;
+    o.block = n->block;
+    o.block_expansion = n->block_expansion;
     return us_options_init(options, options->struct_size, &o, sizeof o, "model options");
 }
 

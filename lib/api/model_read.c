@@ -207,34 +207,56 @@ static const struct us_st_tensor *named(const struct us_st_file *file, const cha
     return us_st_find(file, name);
 }
 
+/* How files name the first convolution of a stage, and what follows it. */
+struct first_names {
+    const char *encoder, *decoder, *norm, *running_mean;
+};
+static const struct first_names double_conv_names = {"encoder.%d.conv.0.weight", "decoder.%d.conv.0.weight",
+                                                     "encoder.%d.conv.1.weight", "encoder.%d.conv.1.running_mean"};
+static const struct first_names star_names = {"encoder.%d.lead.0.weight", "decoder.%d.lead.0.weight",
+                                              "encoder.%d.lead.1.weight", "encoder.%d.lead.1.running_mean"};
+
 /* A narrow that gives exactly these widths. */
-static int find_narrow(const struct us_st_file *file, const char *wrapper, struct us_net_options *o) {
-    const struct us_st_tensor *deepest = named(file, wrapper, "encoder.%d.conv.0.weight", o->levels - 1);
+static int find_narrow(const struct us_st_file *file, const char *wrapper, const struct first_names *names,
+                       struct us_net_options *o) {
+    const struct us_st_tensor *deepest = named(file, wrapper, names->encoder, o->levels - 1);
     int k;
     o->narrow = ((double)deepest->shape[0] + 0.5) / (64.0 * (double)(1 << (o->levels - 1)));
     if (deepest->shape[0] % (1 << (o->levels - 1)) == 0)
         o->narrow = (double)deepest->shape[0] / (64.0 * (double)(1 << (o->levels - 1)));
     for (k = 0; k < o->levels; k++) {
-        const struct us_st_tensor *t = named(file, wrapper, "encoder.%d.conv.0.weight", k);
+        const struct us_st_tensor *t = named(file, wrapper, names->encoder, k);
         if (t->shape[0] != (int64_t)(64.0 * (double)(1 << k) * o->narrow))
             return us_fail(UNETSTAR_EFORMAT, "the widths of the encoder stages do not double; the options must be given");
     }
     return 0;
 }
 
+/* Star blocks: the expansion is told from the first branch; where the activations are is not in the names. */
+static void options_of_star(const struct us_st_file *file, const char *wrapper, struct us_net_options *o) {
+    const struct us_st_tensor *branch = named(file, wrapper, "encoder.%d.f1.0.weight", 0);
+    o->block = UNETSTAR_BLOCK_STAR;
+    o->activation = UNETSTAR_ACTIVATION_NONE;
+    if (branch && branch->ndim == 4 && branch->shape[1] > 0 && branch->shape[0] / branch->shape[1] <= 4)
+        o->block_expansion = (int32_t)(branch->shape[0] / branch->shape[1]);
+}
+
 static int options_from_shapes(const struct us_st_file *file, const char *wrapper, struct us_net_options *o) {
+    const int star = named(file, wrapper, star_names.encoder, 0) != NULL;
+    const struct first_names *names = star ? &star_names : &double_conv_names;
     unetstar_model_options defaults;
-    const struct us_st_tensor *first, *out, *deeper;
+    const struct us_st_tensor *first, *out, *deeper, *norm;
     unetstar_model_options_init(&defaults, sizeof defaults);
     us_net_options_from(o, &defaults);
     for (o->levels = 0; o->levels < 6; o->levels++) {
-        const struct us_st_tensor *t = named(file, wrapper, "encoder.%d.conv.0.weight", o->levels);
+        const struct us_st_tensor *t = named(file, wrapper, names->encoder, o->levels);
         if (!t || t->ndim != 4)
             break;
     }
-    first = named(file, wrapper, "encoder.%d.conv.0.weight", 0);
+    first = named(file, wrapper, names->encoder, 0);
     out = named(file, wrapper, "out.weight", 0);
-    deeper = named(file, wrapper, "decoder.%d.conv.0.weight", 1);
+    deeper = named(file, wrapper, names->decoder, 1);
+    norm = named(file, wrapper, names->norm, 0);
     if (o->levels < 2 || o->levels > 5 || !out || out->ndim != 4 || !deeper || deeper->ndim != 4)
         return us_fail(UNETSTAR_EFORMAT, "the tensors are not those of such a U-Net");
     if (first->shape[1] < 1 || first->shape[1] > 8 || out->shape[0] < 1 || out->shape[0] > 8)
@@ -242,23 +264,24 @@ static int options_from_shapes(const struct us_st_file *file, const char *wrappe
     o->in_channels = (int32_t)first->shape[1];
     o->classes = (int32_t)out->shape[0];
     o->norm = UNETSTAR_NORM_NONE;
-    if (named(file, wrapper, "encoder.%d.conv.1.running_mean", 0))
+    if (named(file, wrapper, names->running_mean, 0))
         o->norm = UNETSTAR_NORM_BATCH;
-    else if (named(file, wrapper, "encoder.%d.conv.1.weight", 0) &&
-             named(file, wrapper, "encoder.%d.conv.1.weight", 0)->ndim == 1)
+    else if (norm && norm->ndim == 1)
         o->norm = UNETSTAR_NORM_INSTANCE;
     o->activation = named(file, wrapper,
                           o->norm == UNETSTAR_NORM_NONE ? "encoder.%d.conv.1.weight" : "encoder.%d.conv.2.weight", 0)
                         ? UNETSTAR_ACTIVATION_NONE
                         : UNETSTAR_ACTIVATION_RELU;
-    o->fusion = deeper->shape[1] > named(file, wrapper, "encoder.%d.conv.0.weight", o->levels - 1)->shape[0]
+    if (star)
+        options_of_star(file, wrapper, o);
+    o->fusion = deeper->shape[1] > named(file, wrapper, names->encoder, o->levels - 1)->shape[0]
                     ? UNETSTAR_FUSION_CONCAT
                     : UNETSTAR_FUSION_SUM;
     if (named(file, wrapper, "decoder.%d.up.weight", 0))
         o->upsampling = UNETSTAR_UPSAMPLING_TRANSPOSED;
-    o->full_resolution_head = named(file, wrapper, "decoder.%d.conv.0.weight", o->levels) != NULL;
+    o->full_resolution_head = named(file, wrapper, names->decoder, o->levels) != NULL;
     o->deep_supervision = named(file, wrapper, "feats.%d.weight", 0) != NULL;
-    return find_narrow(file, wrapper, o);
+    return find_narrow(file, wrapper, names, o);
 }
 
 /* ---- A model of a file ---- */

@@ -8,7 +8,7 @@
 
 /* ---- Degree ---- */
 
-static int64_t unit_degree(const struct us_input *in, const int64_t *degrees) {
+static int64_t input_degree(const struct us_input *in, const int64_t *degrees) {
     switch (in->kind) {
     case US_IN_IMAGE:
         return 1;
@@ -23,6 +23,22 @@ static int64_t unit_degree(const struct us_input *in, const int64_t *degrees) {
     return 0;
 }
 
+/* Most stars one after the other on the way to a unit. */
+static int stars_before(const struct us_input *in, const int *stars) {
+    int most;
+    if (in->kind == US_IN_IMAGE)
+        return 0;
+    most = stars[in->main];
+    if (in->kind != US_IN_FUSE)
+        return most;
+    return US_MAX(most, stars[in->skip]) + (in->fusion == UNETSTAR_FUSION_STAR);
+}
+
+/* The product inside of a star block, which is no fusion of a skip connection. */
+static int in_block(const struct us_net *net, int unit) {
+    return net->units[unit].residual >= 0;
+}
+
 /* Of C(width + degree, degree), the number of monomials of at most that degree. */
 static double log10_monomials(int64_t width, int64_t degree) {
     double sum = 0;
@@ -33,23 +49,26 @@ static double log10_monomials(int64_t width, int64_t degree) {
 }
 
 void us_net_degree(struct us_degree *d, const struct us_net *net) {
-    int64_t degrees[US_MAX_UNITS];
-    double power = 1;
-    int u;
+    int64_t degrees[US_MAX_UNITS], reached;
+    int stars[US_MAX_UNITS], u;
     memset(d, 0, sizeof *d);
     d->polynomial = net->options.activation == UNETSTAR_ACTIVATION_NONE &&
                     (net->options.norm == UNETSTAR_NORM_BATCH || net->options.norm == UNETSTAR_NORM_NONE);
     for (u = 0; u < net->n_units; u++) {
         const struct us_input *in = &net->units[u].in;
         const int star = in->fusion == UNETSTAR_FUSION_STAR;
-        degrees[u] = unit_degree(in, degrees);
-        if (in->kind != US_IN_FUSE)
+        degrees[u] = reached = input_degree(in, degrees);
+        stars[u] = stars_before(in, stars);
+        if (in_block(net, u))
+            degrees[u] = US_MAX(reached, degrees[net->units[u].residual]);
+        if (in->kind != US_IN_FUSE || in_block(net, u))
             continue;
-        power *= 2;
         d->width[d->fusions] = net->units[in->skip].c_out;
-        d->fusion_degree[d->fusions] = d->polynomial ? degrees[u] : -1;
-        d->exact[d->fusions] = d->polynomial ? log10_monomials(d->width[d->fusions], degrees[u]) : us_nan();
-        d->paper[d->fusions] = star ? power * us_log((double)d->width[d->fusions] / sqrt(2.0)) / us_log(10) : us_nan();
+        d->fusion_degree[d->fusions] = d->polynomial ? reached : -1;
+        d->exact[d->fusions] = d->polynomial ? log10_monomials(d->width[d->fusions], reached) : us_nan();
+        d->paper[d->fusions] = star ? (double)((int64_t)1 << stars[u]) *
+                                          us_log((double)d->width[d->fusions] / sqrt(2.0)) / us_log(10)
+                                    : us_nan();
         d->fusions++;
     }
     d->degree = d->polynomial ? degrees[net->heads[0].unit] : -1;

@@ -78,7 +78,7 @@ static void downsample_logit_gradient(us_training *t) {
 
 /* ---- From a unit's value to its z ---- */
 
-/* Rows [y0, y1) of a complete gradient, taken back through dropout and activation and added to the sums of the norm, while they
+/* Rows [y0, y1) of a complete gradient, handed on to the residual, taken back through dropout and activation and added to the sums of the norm, while they
  * are in the cache: rows in order from 0 on, by one task for a block of an image. */
 static void finish_rows(us_training *t, int unit, int n, int b, int y0, int y1) {
     const struct us_unit *u = &t->net->units[unit];
@@ -89,6 +89,8 @@ static void finish_rows(us_training *t, int unit, int n, int b, int y0, int y1) 
     int y;
     for (y = y0; y < y1; y++) {
         float *g = us_map_row(&t->grads[unit], n, b, y);
+        if (u->residual >= 0) /* the first to write it */
+            memcpy(us_map_row(&t->grads[u->residual], n, b, y), g, (size_t)z->w * US_LANES * sizeof *g);
         if (u->dropout && t->pass.dropout)
             us_dropout_row(&t->pass, unit, n, b, y, 0, z->w, g);
         if (u->act != US_ACT_NONE)
@@ -121,6 +123,8 @@ static int backward_value(us_training *t, const struct us_params *params, float 
     int code = 0;
     vb.t = t;
     vb.unit = unit;
+    if (u->residual >= 0)
+        t->started[u->residual] = 1;
     if (!t->finished[unit])
         code = us_parallel(t->ctx, NULL, value_task, &vb, (int64_t)z->n * z->blocks);
     if (!code && u->norm != UNETSTAR_NORM_NONE)
@@ -155,7 +159,8 @@ static int backward_weights(us_training *t, const struct us_params *params, floa
 
 /* ---- Data ---- */
 
-static int backward_data(us_training *t, const struct us_params *params, int unit, struct us_map *target) {
+/* accumulate: of the direct convolutions only. */
+static int backward_data(us_training *t, const struct us_params *params, int unit, struct us_map *target, int accumulate) {
     const struct us_unit *u = &t->net->units[unit];
     struct us_input_source source;
     struct us_conv_job job;
@@ -172,11 +177,12 @@ static int backward_data(us_training *t, const struct us_params *params, int uni
     job.last_channels = (u->c_out - 1) % US_LANES + 1;
     job.flip = 1;
     job.out = *target;
+    job.accumulate = accumulate;
     if (job.tile) {
         code = us_training_transform(t, unit, job.weights, 1, &job.transformed);
     } else {
         us_mark(t->ctx, "transform weights", unit);
-        code = us_conv_flip(t->ctx, t->flipped, job.weights, u->in_blocks, u->out_blocks);
+        code = us_conv_flip(t->ctx, t->flipped, job.weights, u->in_blocks, u->out_blocks, us_unit_taps(u));
         job.weights = t->flipped;
     }
     us_mark(t->ctx, "backward data", unit);
@@ -302,14 +308,15 @@ static int backward_input(us_training *t, const struct us_params *params, int un
     int code;
     if (u->in.kind == US_IN_IMAGE)
         return 0;
-    if (u->in.kind == US_IN_UNIT) { /* its only other reader could be a head, which comes later */
+    if (u->in.kind == US_IN_UNIT) { /* two branches and a residual meet; elsewhere another reader could be a head, which comes later */
+        const int add = t->started[u->in.main];
         t->started[u->in.main] = 1;
-        return backward_data(t, params, unit, &t->grads[u->in.main]);
+        return backward_data(t, params, unit, &t->grads[u->in.main], add);
     }
     s.t = t;
     s.in = &u->in;
     s.dx = t->input_grads[unit];
-    code = backward_data(t, params, unit, &s.dx);
+    code = backward_data(t, params, unit, &s.dx, 0);
     if (code)
         return code;
     us_mark(t->ctx, "pool and fusion backward", unit);

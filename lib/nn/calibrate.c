@@ -183,7 +183,7 @@ static void place(const us_calibrator *c, const struct us_evaluation_shape *shap
     size_t map = 0, rows = 0;
     struct us_pass pass;
     int u;
-    us_pass_shapes(&pass, c->ctx, c->net, 1, shape->height, shape->width);
+    us_pass_shapes(&pass, c->ctx, c->net, 1, shape->height, shape->width, 0);
     us_pass_algorithms(&pass, 0, shape->precision);
     if (c->packed)
         us_pass_quantise(&pass, &c->scales);

@@ -1,8 +1,8 @@
 /*
- * conv.c - 3x3 convolution over whole maps: forward, and backward-data on flipped weights.
+ * conv.c - 3x3 and 1x1 convolution over whole maps: forward, and backward-data on flipped weights.
  *
  * A task is a band of output rows of one image, or a piece of one. It first lets the source write the input rows it
- * needs, with a border of zeros, into the worker's scratch, where they stay in the L2 cache, then calls the kernel once.
+ * needs, for 3x3 with a border of zeros, into the worker's scratch, where they stay in the L2 cache, then calls the kernel once.
  * How bands are cut has no influence on the result: every output is one chain of its own.
  */
 #include "nn/map.h"
@@ -54,6 +54,11 @@ static struct bands cut_bands(const struct us_conv_job *job) {
         bands.splits = US_MIN(job->out_blocks, divide_up(2 * workers, bands.tasks));
     bands.tasks *= bands.splits;
     return bands;
+}
+
+/* Of the input around the output. */
+static int border(const struct us_conv_job *job) {
+    return job->pointwise ? 0 : 1;
 }
 
 static size_t pointer_bytes(int rows, int in_blocks, int out_blocks) {
@@ -128,11 +133,13 @@ static void forward_task(void *arg, int64_t index, int worker) {
     const int y0 = job->y0 + band * bands->rows, rows = US_MIN(bands->rows, job->y1 - y0);
     const int x0 = piece * bands->columns, columns = US_MIN(bands->columns, job->w - x0);
     const int o0 = job->out_blocks * split / bands->splits, o1 = job->out_blocks * (split + 1) / bands->splits;
-    const size_t row_floats = (size_t)(columns + 2) * US_LANES;
+    const int edge = border(job), in_rows = rows + 2 * edge;
+    const size_t row_floats = (size_t)(columns + 2 * edge) * US_LANES;
+    const size_t block_floats = (size_t)job->in_blocks * (size_t)us_job_taps(job) * TAP;
     char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     float *tmp = (float *)scratch;
     const float **in = (const float **)(scratch + job->tmp_bytes);
-    float **out = (float **)(in + (size_t)job->in_blocks * (size_t)(rows + 2));
+    float **out = (float **)(in + (size_t)job->in_blocks * (size_t)in_rows);
     float *slab = (float *)(scratch + job->tmp_bytes + pointer_bytes(rows, job->in_blocks, job->out_blocks));
     const int at_once = blocks_at_once(job, o1 - o0);
     struct us_conv c;
@@ -140,9 +147,9 @@ static void forward_task(void *arg, int64_t index, int worker) {
     if (o0 == o1)
         return;
     for (b = 0; b < job->in_blocks; b++)
-        for (r = 0; r < rows + 2; r++, slab += row_floats) {
-            in[b * (rows + 2) + r] = slab;
-            us_fetch_row(job, n, b, y0 - 1 + r, x0 - 1, columns + 2, slab, tmp);
+        for (r = 0; r < in_rows; r++, slab += row_floats) {
+            in[b * in_rows + r] = slab;
+            us_fetch_row(job, n, b, y0 - edge + r, x0 - edge, columns + 2 * edge, slab, tmp);
         }
     c.in = in;
     c.out = out;
@@ -150,12 +157,12 @@ static void forward_task(void *arg, int64_t index, int worker) {
     c.width = columns;
     c.in_blocks = job->in_blocks;
     c.last_channels = job->last_channels;
-    c.ksize = 3;
+    c.ksize = 1 + 2 * edge;
     c.in_step = c.out_step = 1;
-    c.accumulate = 0;
+    c.accumulate = job->accumulate;
     for (o = o0; o < o1; o += at_once) {
         c.out_blocks = US_MIN(at_once, o1 - o);
-        c.weights = job->weights + (size_t)o * (size_t)job->in_blocks * 9 * US_LANES * US_LANES;
+        c.weights = job->weights + (size_t)o * block_floats;
         c.bias = job->bias ? job->bias + (size_t)o * US_LANES : NULL;
         for (k = 0; k < c.out_blocks * rows; k++) {
             float *row = slab + (size_t)k * row_floats;
@@ -185,26 +192,40 @@ struct flip {
     us_context *ctx;
     float *flipped;
     const float *weights;
-    int in_blocks, out_blocks;
+    int in_blocks, out_blocks, taps;
 };
+
+static void transpose(float *to, const float *from) {
+    int ci, co;
+    for (ci = 0; ci < US_LANES; ci++)
+        for (co = 0; co < US_LANES; co++)
+            to[co * US_LANES + ci] = from[ci * US_LANES + co];
+}
 
 /* One block of inputs: [out][in] -> [in][out]. */
 static void flip_task(void *arg, int64_t index, int worker) {
     const struct flip *f = (const struct flip *)arg;
+    const size_t step = (size_t)f->taps * TAP;
     const int b = (int)index;
     int o;
     (void)worker;
-    for (o = 0; o < f->out_blocks; o++)
-        f->ctx->kern.conv_flip(f->flipped + ((size_t)b * (size_t)f->out_blocks + (size_t)o) * 9 * TAP,
-                               f->weights + ((size_t)o * (size_t)f->in_blocks + (size_t)b) * 9 * TAP);
+    for (o = 0; o < f->out_blocks; o++) {
+        float *to = f->flipped + ((size_t)b * (size_t)f->out_blocks + (size_t)o) * step;
+        const float *from = f->weights + ((size_t)o * (size_t)f->in_blocks + (size_t)b) * step;
+        if (f->taps == 1)
+            transpose(to, from);
+        else
+            f->ctx->kern.conv_flip(to, from);
+    }
 }
 
-int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks) {
+int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks, int taps) {
     struct flip f;
     f.ctx = ctx;
     f.flipped = flipped;
     f.weights = weights;
     f.in_blocks = in_blocks;
     f.out_blocks = out_blocks;
+    f.taps = taps;
     return us_parallel(ctx, NULL, flip_task, &f, in_blocks);
 }

@@ -1,5 +1,5 @@
 /*
- * conv_weights.c - backward-weights of the 3x3 convolution over whole maps, direct: a partial is a run of rows of one image with
+ * conv_weights.c - backward-weights of the 3x3 and the 1x1 convolution over whole maps, direct: a partial is a run of rows of one image with
  * about 2,048 pixels, one chain an element (partials.c adds them).
  */
 #include "nn/map.h"
@@ -30,14 +30,14 @@ static size_t pointers_bytes(int rows) {
     return (bytes + 63) / 64 * 64;
 }
 
-/* Input rows y0 - 1 .. y0 + rows of one block, with their border, into slab. */
-static void fetch_rows(const struct us_conv_job *job, int n, int b, int y0, int rows, float *slab, float *tmp,
+/* Input rows y0 - edge .. y0 + rows + edge - 1 of one block, with their border, into slab. */
+static void fetch_rows(const struct us_conv_job *job, int n, int b, int y0, int rows, int edge, float *slab, float *tmp,
                        const float **in) {
-    const size_t row_floats = (size_t)(job->w + 2) * US_LANES;
+    const size_t row_floats = (size_t)(job->w + 2 * edge) * US_LANES;
     int r;
-    for (r = 0; r < rows + 2; r++, slab += row_floats) {
+    for (r = 0; r < rows + 2 * edge; r++, slab += row_floats) {
         in[r] = slab;
-        us_fetch_row(job, n, b, y0 - 1 + r, -1, job->w + 2, slab, tmp);
+        us_fetch_row(job, n, b, y0 - edge + r, -edge, job->w + 2 * edge, slab, tmp);
     }
 }
 
@@ -50,19 +50,20 @@ static void compute(const void *user, int partial, const struct us_partial_range
     const float **in = (const float **)(scratch + job->tmp_bytes);
     const float **dout = in + rows + 2;
     float *slab = (float *)(scratch + job->tmp_bytes + pointers_bytes(d->rows));
-    const int blocks = range->b1 - range->b0;
+    const int blocks = range->b1 - range->b0, edge = job->pointwise ? 0 : 1;
+    const size_t step_floats = (size_t)us_job_taps(job) * TAP;
     struct us_conv_bwdw c;
     int b, o, r, r0;
-    memset(dw, 0, (size_t)(range->o1 - range->o0) * (size_t)blocks * 9 * TAP * sizeof *dw);
+    memset(dw, 0, (size_t)(range->o1 - range->o0) * (size_t)blocks * step_floats * sizeof *dw);
     c.dout = dout;
-    c.dw_stride = (size_t)blocks * 9 * TAP;
+    c.dw_stride = (size_t)blocks * step_floats;
     c.width = job->w;
     c.out_blocks = range->o1 - range->o0;
-    c.ksize = 3;
+    c.ksize = 1 + 2 * edge;
     c.in_step = c.dout_step = 1;
     for (b = range->b0; b < range->b1; b++) {
-        fetch_rows(job, n, b, y0, rows, slab, tmp, in);
-        c.dw = dw + (size_t)(b - range->b0) * 9 * TAP;
+        fetch_rows(job, n, b, y0, rows, edge, slab, tmp, in);
+        c.dw = dw + (size_t)(b - range->b0) * step_floats;
         c.channels = b == job->in_blocks - 1 ? job->last_channels : US_LANES;
         for (r0 = 0; r0 < rows; r0 += step) {
             c.rows = US_MIN(step, rows - r0);
@@ -80,6 +81,7 @@ static void describe(struct us_partials *p, struct direct *d, const struct us_co
     p->count = job->n * d->bands;
     p->in_blocks = job->in_blocks;
     p->out_blocks = job->out_blocks;
+    p->taps = us_job_taps(job);
     p->in_step = 1;
     p->out_step = US_MIN(OUT_STEP, job->out_blocks);
     p->compute = compute;

@@ -97,7 +97,7 @@ static void place(struct us_evaluation *e, const struct us_evaluation_shape *sha
     const struct us_net *net = shape->net;
     const struct us_map *logits;
     memset(e, 0, sizeof *e);
-    us_pass_shapes(&e->pass, ctx, net, 1, shape->height, shape->width);
+    us_pass_shapes(&e->pass, ctx, net, 1, shape->height, shape->width, 0);
     us_pass_algorithms(&e->pass, 0, shape->precision);
     if (shape->calibration)
         us_pass_quantise(&e->pass, shape->calibration);
@@ -217,6 +217,10 @@ static int run_unit(us_evaluation *e, const struct us_turn *turn) {
     int code = us_unit_forward(&e->pass, u, turn->y0, turn->y1, f->weights[u], f->transformed[u], f->bias[u]);
     if (!code && e->pass.scale[u]) /* only whole maps have statistics: streaming is refused for these norms */
         code = us_norm_measure(e->pass.ctx, &e->norms[u], &e->pass.z[u], f->gamma[u], f->beta[u], 0, NULL, NULL);
+    if (!code && e->pass.net->units[u].residual >= 0) {
+        code = us_unit_complete(&e->pass, u, turn->y0, turn->y1);
+        e->pass.scale[u] = e->pass.shift[u] = NULL; /* the map holds the value */
+    }
     return code;
 }
 

@@ -18,15 +18,16 @@ static int backward_time(const struct us_net *net, int unit) {
     return 2 * net->n_units - unit;
 }
 
-/* From when its first reader (or the head) writes a unit's gradient until its own turn has passed. */
+/* From when its first reader (or the head) writes a unit's gradient until its own turn has passed. A residual's is written when
+ * the gradient of its reader's value is complete, which may be in the turn before the reader's. */
 static struct us_interval gradient_life(const struct us_training *t, int unit) {
     const struct us_net *net = t->net;
     struct us_interval life;
     int i;
     life.first = life.last = backward_time(net, unit);
     for (i = unit + 1; i < net->n_units; i++)
-        if (net->units[i].in.kind != US_IN_IMAGE && (net->units[i].in.main == unit || net->units[i].in.skip == unit))
-            life.first = US_MIN(life.first, backward_time(net, i));
+        if (us_net_reads(net, i, unit))
+            life.first = US_MIN(life.first, backward_time(net, i) - (net->units[i].residual == unit));
     if (net->heads[0].unit == unit)
         life.first = heads_time(net);
     life.size = map_bytes(&t->pass.z[unit]);
@@ -124,7 +125,7 @@ static void place_shared(us_training *t, struct us_arena *arena) {
         const struct us_unit *unit = &t->net->units[u];
         if (!t->pass.tile[u]) /* the direct and the transposed convolution */
             flipped = US_MAX(flipped, unit->weights_size);
-        if (unit->kind == US_UNIT_CONV3) {
+        if (unit->kind != US_UNIT_UPCONV) {
             struct us_input_source source;
             struct us_conv_job job;
             source.pass = &t->pass;
@@ -177,7 +178,7 @@ int us_training_create(us_training **out, us_context *ctx, const struct us_net *
     t->batch = batch;
     t->height = (int)height;
     t->width = (int)width;
-    us_pass_shapes(&t->pass, ctx, net, batch, height, width);
+    us_pass_shapes(&t->pass, ctx, net, batch, height, width, 1);
     us_pass_algorithms(&t->pass, 1, 0);
     t->pass.dropout = net->options.dropout > 0;
     place_all(t, &arena);

@@ -300,7 +300,7 @@ static int map_backward(us_context *ctx, const struct us_conv2d *d, const float 
         code = us_layer_pack(ctx, &work.y, dy, d->c_out);
     if (!code && dx) {
         pack_weights(d, weight, work.weights);
-        code = us_conv_flip(ctx, work.flipped, work.weights, work.in_blocks, work.out_blocks);
+        code = us_conv_flip(ctx, work.flipped, work.weights, work.in_blocks, work.out_blocks, 9);
         if (!code)
             code = run_conv(&work, &work.y, d->c_out, work.flipped, NULL, &work.dx);
     }

@@ -54,7 +54,7 @@ static inline size_t us_odd_lines(size_t floats) {
     return floats / US_LANES % 2 ? floats : floats + US_LANES;
 }
 
-/* ---- Convolution over whole maps: direct (conv*.c), Winograd (wino*.c), transposed (upconv*.c) ---- */
+/* ---- Convolution over whole maps: direct, 3x3 or 1x1 (conv*.c), Winograd (wino*.c), transposed (upconv*.c) ---- */
 
 /* One convolution and what is known about it; a function reads what its pass needs. */
 struct us_conv_job {
@@ -67,6 +67,7 @@ struct us_conv_job {
                    multiple of the tile, and y1 too unless it is h */
     int in_blocks, out_blocks, last_channels; /* of backward-data: exchanged */
     int tile; /* of 3x3: 0: direct; 2, 4, 6: Winograd F(tile x tile, 3x3) */
+    int pointwise; /* 1x1: weights have one tap instead of nine, tile is 0 */
     const struct us_quant *quant; /* of the input: the convolution is in 8 bits, tile is 4; NULL: in float */
     us_quant_row_fn quant_row;    /* the input's rows, then */
     int act;                      /* what is applied before a value is stored in bytes */
@@ -75,6 +76,7 @@ struct us_conv_job {
 
     /* Forward and backward-data */
     const float *weights;     /* [out][in][3][3][16][16] */
+    int accumulate;           /* direct: added to what is in `out` */
     int flip;                 /* Winograd backward-data: `weights` are the forward ones, [in][out][3][3][16][16] */
     const float *transformed; /* Winograd: by us_wino_transform_weights; NULL: `weights` are transformed on the way */
     const float *bias;        /* or NULL */
@@ -100,8 +102,12 @@ size_t us_conv_weights_scratch(const struct us_conv_job *job);
 size_t us_conv_weights_partials(const struct us_conv_job *job);
 int us_conv_backward_weights(const struct us_conv_job *job);
 
-/* Turns forward weights into those of backward-data: transposed and flipped. */
-int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks);
+static inline int us_job_taps(const struct us_conv_job *job) {
+    return job->pointwise ? 1 : 9;
+}
+
+/* Turns forward weights into those of backward-data: transposed and flipped. taps: 9 or 1. */
+int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks, int taps);
 
 size_t us_wino_weights_floats(const us_context *ctx, int tile, int in_blocks, int out_blocks);
 /* Reads the job's ctx, blocks, tile, weights and flip. */
@@ -147,8 +153,9 @@ struct us_partial_range {
 struct us_partials {
     int count; /* partials of the batch, fixed by its shape */
     int in_blocks, out_blocks;
+    int taps;              /* 9 or 1 */
     int in_step, out_step; /* blocks of a task */
-    /* Partial i of the blocks in range, overwritten: [out - o0][in - b0][3][3][16][16]. scratch is the worker's. */
+    /* Partial i of the blocks in range, overwritten: [out - o0][in - b0][taps][16][16]. scratch is the worker's. */
     void (*compute)(const void *user, int i, const struct us_partial_range *range, float *dw, char *scratch);
     const void *user;
 };
@@ -206,6 +213,7 @@ struct us_pass {
     struct us_map z[US_MAX_UNITS];
     const float *scale[US_MAX_UNITS], *shift[US_MAX_UNITS]; /* NULL: value = activation(z) */
     size_t coefficient_step[US_MAX_UNITS];                  /* floats from one image's coefficients to the next's */
+    int residual[US_MAX_UNITS];                             /* the unit whose value is to be added when a value is read, or -1 */
     int tile[US_MAX_UNITS];                                 /* the algorithm of its 3x3 convolutions (algorithm.c) */
     const struct us_quant *quant[US_MAX_UNITS];             /* of a convolution's input, in 8 bits; NULL: in float */
     int dropout;                                            /* 1: training with dropout */
@@ -223,7 +231,7 @@ struct us_affine {
     const float *scale, *shift; /* 16 floats; NULL: value = z */
     int relu;
 };
-/* 0: the value takes more than that: another activation, dropout, or bytes. */
+/* 0: the value takes more than that: another activation, dropout, a residual, or bytes. */
 int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct us_affine *affine);
 /* Pixels [x0, x1) of row y of block b of a unit, of which `affine` is left to do: z itself, or the value in tmp. */
 const float *us_affine_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp,
@@ -247,13 +255,15 @@ size_t us_row_tmp_bytes(int w);
 /* Computes rows [y0, y1) of z of a unit from its input; y0 as in us_conv_job. */
 int us_unit_forward(const struct us_pass *pass, int unit, int y0, int y1, const float *weights, const float *transformed,
                     const float *bias);
+/* Turns rows [y0, y1) of z of a unit with a residual into its value; an evaluation does it where the unit has been computed. */
+int us_unit_complete(const struct us_pass *pass, int unit, int y0, int y1);
 /* What a pass knows of a unit's convolution: input, sizes, algorithm, scratch; forward into z. */
 void us_pass_job(const struct us_pass *pass, const struct us_input_source *source, struct us_conv_job *job);
 /* Scratch a worker needs for any unit's forward (and in training backward) pass. rows: of every unit computed at once, at most;
  * NULL: whole maps. */
 size_t us_pass_scratch(const struct us_pass *pass, const int *rows, int training);
-/* Sizes of every map for images of h x w. */
-void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w);
+/* Sizes of every map for images of h x w. training: maps hold z alone. */
+void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w, int training);
 /* The algorithms: in training by the size of the maps, in evaluation by level and precision. */
 void us_pass_algorithms(struct us_pass *pass, int training, int precision);
 /* Evaluation in 8 bits: which convolutions and maps are. The calibration must outlive the pass. */

@@ -27,6 +27,9 @@ static int check_widths(const struct us_net_options *o) {
     if (!(width_at(o, o->levels - 1) <= MAX_WIDTH))
         return us_fail(UNETSTAR_ELIMIT, "narrow and channel_multiplier make the deepest stage wider than %d channels",
                        MAX_WIDTH);
+    if (o->block == UNETSTAR_BLOCK_STAR && !(width_at(o, o->levels - 1) * o->block_expansion <= MAX_WIDTH))
+        return us_fail(UNETSTAR_ELIMIT, "block_expansion makes the branches of the deepest star block wider than %d channels",
+                       MAX_WIDTH);
     return 0;
 }
 
@@ -52,6 +55,10 @@ int us_net_check(const struct us_net_options *o) {
         code = check_range("norm_groups", o->norm_groups, 1, MAX_WIDTH);
     if (!code)
         code = check_range("precision", o->precision, UNETSTAR_PRECISION_FAST, UNETSTAR_PRECISION_INT8);
+    if (!code)
+        code = check_range("block", o->block, UNETSTAR_BLOCK_DOUBLE_CONV, UNETSTAR_BLOCK_STAR);
+    if (!code)
+        code = check_range("block_expansion", o->block_expansion, 1, 4);
     if (code)
         return code;
     if (o->precision == UNETSTAR_PRECISION_INT8)
@@ -104,9 +111,9 @@ static void set_input_blocks(struct us_unit *u, const struct us_net *net) {
     u->last_channels = (tail - 1) % US_LANES + 1;
 }
 
-static void set_norm(struct us_unit *u, struct us_net *net) {
+static void set_norm(struct us_unit *u, struct us_net *net, int norm) {
     const size_t lanes = (size_t)u->out_blocks * US_LANES;
-    u->norm = net->options.norm;
+    u->norm = norm;
     u->bias_fixed = u->norm == UNETSTAR_NORM_BATCH || u->norm == UNETSTAR_NORM_INSTANCE;
     u->bias = u->bias_fixed ? take_buffers(net, lanes) : take_params(net, lanes);
     u->groups = u->norm == UNETSTAR_NORM_GROUP ? usable_groups(u->c_out, net->options.norm_groups) : u->c_out;
@@ -120,48 +127,44 @@ static void set_norm(struct us_unit *u, struct us_net *net) {
     }
 }
 
-/* Adds a 3x3 convolution with norm and activation; returns its number. */
-static int add_conv(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *name, int second) {
-    const int number = net->n_units++;
-    struct us_unit *u = &net->units[number];
-    const int modules = 1 + (net->options.norm != UNETSTAR_NORM_NONE) + (net->options.activation != UNETSTAR_ACTIVATION_NONE);
+/* A unit without norm, activation, dropout, residual and parameters. */
+static struct us_unit *new_unit(struct us_net *net, enum us_unit_kind kind, struct us_input in, int c_in, int c_out, int shift,
+                                const char *name) {
+    struct us_unit *u = &net->units[net->n_units++];
     memset(u, 0, sizeof *u);
-    u->kind = US_UNIT_CONV3;
+    u->kind = kind;
     u->in = in;
     u->c_in = c_in;
     u->c_out = c_out;
     u->out_blocks = US_BLOCKS(c_out);
     u->shift = shift;
+    u->norm = UNETSTAR_NORM_NONE;
+    u->act = US_ACT_NONE;
+    u->residual = -1;
+    snprintf(u->name, sizeof u->name, "%s", name);
+    set_input_blocks(u, net);
+    u->weights_size = (size_t)u->in_blocks * (size_t)u->out_blocks * (size_t)us_unit_taps(u) * US_LANES * US_LANES;
+    u->weights = take_params(net, u->weights_size);
+    return u;
+}
+
+/* Adds a 3x3 convolution with norm and activation; returns its number. */
+static int add_conv(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *name, int second) {
+    const int modules = 1 + (net->options.norm != UNETSTAR_NORM_NONE) + (net->options.activation != UNETSTAR_ACTIVATION_NONE);
+    struct us_unit *u = new_unit(net, US_UNIT_CONV3, in, c_in, c_out, shift, name);
     u->act = net->options.activation;
     u->dropout = second && net->options.dropout > 0;
     u->index = second ? modules : 0;
-    snprintf(u->name, sizeof u->name, "%s", name);
-    set_input_blocks(u, net);
-    u->weights_size = (size_t)u->in_blocks * (size_t)u->out_blocks * 9 * US_LANES * US_LANES;
-    u->weights = take_params(net, u->weights_size);
-    set_norm(u, net);
-    return number;
+    set_norm(u, net, net->options.norm);
+    return net->n_units - 1;
 }
 
 static int add_upconv(struct us_net *net, int from, int shift, const char *name) {
-    const int number = net->n_units++;
-    struct us_unit *u = &net->units[number];
-    memset(u, 0, sizeof *u);
-    u->kind = US_UNIT_UPCONV;
-    u->in.kind = US_IN_UNIT;
-    u->in.main = from;
-    u->in.skip = -1;
-    u->c_in = u->c_out = net->units[from].c_out;
-    u->out_blocks = US_BLOCKS(u->c_out);
-    u->shift = shift;
-    u->norm = UNETSTAR_NORM_NONE;
-    u->act = US_ACT_NONE;
-    snprintf(u->name, sizeof u->name, "%s", name);
-    set_input_blocks(u, net);
-    u->weights_size = (size_t)u->in_blocks * (size_t)u->out_blocks * 4 * US_LANES * US_LANES;
-    u->weights = take_params(net, u->weights_size);
+    const struct us_input in = {US_IN_UNIT, from, -1, -1, 0};
+    const int c = net->units[from].c_out;
+    struct us_unit *u = new_unit(net, US_UNIT_UPCONV, in, c, c, shift, name);
     u->bias = take_params(net, (size_t)u->out_blocks * US_LANES);
-    return number;
+    return net->n_units - 1;
 }
 
 static int add_double_conv(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *room, int k) {
@@ -170,6 +173,40 @@ static int add_double_conv(struct us_net *net, struct us_input in, int c_in, int
     snprintf(name, sizeof name, "%s.%d.conv", room, k);
     second.main = add_conv(net, in, c_in, c_out, shift, name, 0);
     return add_conv(net, second, c_out, c_out, shift, name, 1);
+}
+
+/* A part of a star block, with norm (wanted by the first and the last) or a bias alone; returns its number. */
+static int add_part(struct us_net *net, enum us_unit_kind kind, struct us_input in, int c_in, int c_out, int shift,
+                    const char *room, int k, const char *part, int norm) {
+    char name[32];
+    struct us_unit *u;
+    snprintf(name, sizeof name, "%s.%d.%s", room, k, part);
+    u = new_unit(net, kind, in, c_in, c_out, shift, name);
+    set_norm(u, net, norm);
+    return net->n_units - 1;
+}
+
+/* After StarNet's (Rewrite the Stars, figure 4): a = norm(3x3(x)); a + norm(g(act(f1(a)) * f2(a))). */
+static int add_star(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *room, int k) {
+    const struct us_net_options *o = &net->options;
+    const int wide = c_out * o->block_expansion, norm = o->norm;
+    struct us_input lead = {US_IN_UNIT, 0, -1, -1, 0}, product = {US_IN_FUSE, 0, 0, -1, UNETSTAR_FUSION_STAR};
+    int g;
+    lead.main = add_part(net, US_UNIT_CONV3, in, c_in, c_out, shift, room, k, "lead", norm);
+    product.main = add_part(net, US_UNIT_CONV1, lead, c_out, wide, shift, room, k, "f1", UNETSTAR_NORM_NONE);
+    product.skip = add_part(net, US_UNIT_CONV1, lead, c_out, wide, shift, room, k, "f2", UNETSTAR_NORM_NONE);
+    g = add_part(net, US_UNIT_CONV1, product, wide, c_out, shift, room, k, "g", norm);
+    net->units[product.main].act = o->activation;
+    net->units[g].residual = lead.main;
+    net->units[g].dropout = o->dropout > 0;
+    return g;
+}
+
+/* Returns the number of the block's last unit. */
+static int add_block(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *room, int k) {
+    if (net->options.block == UNETSTAR_BLOCK_STAR)
+        return add_star(net, in, c_in, c_out, shift, room, k);
+    return add_double_conv(net, in, c_in, c_out, shift, room, k);
 }
 
 static void add_head(struct us_net *net, int unit, int shift, int bilinear, const char *name) {
@@ -207,21 +244,21 @@ static void build_units(struct builder *b) {
     int skips[5], stages[6], last, k;
     struct us_input in = {US_IN_IMAGE, -1, -1, -1, 0};
     for (k = 0; k < levels; k++) {
-        skips[k] = add_double_conv(net, in, k ? b->widths[k - 1] : o->in_channels, b->widths[k], k, "encoder", k);
+        skips[k] = add_block(net, in, k ? b->widths[k - 1] : o->in_channels, b->widths[k], k, "encoder", k);
         in.kind = US_IN_POOL;
         in.main = skips[k];
     }
-    stages[0] = add_double_conv(net, in, b->widths[levels - 1], b->widths[levels - 1], levels, "decoder", 0);
+    stages[0] = add_block(net, in, b->widths[levels - 1], b->widths[levels - 1], levels, "decoder", 0);
     for (k = 1; k < levels; k++) {
         const int c = b->widths[levels - k];
         in = fuse_input(net, stages[k - 1], levels - k, skips[levels - k], k - 1);
-        stages[k] = add_double_conv(net, in, c * wide, b->widths[levels - k - 1], levels - k, "decoder", k);
+        stages[k] = add_block(net, in, c * wide, b->widths[levels - k - 1], levels - k, "decoder", k);
     }
     last = levels - 1;
     if (o->full_resolution_head) {
         in = fuse_input(net, stages[last], 0, skips[0], last);
         last++;
-        stages[last] = add_double_conv(net, in, b->widths[0] * wide, b->widths[0], 0, "decoder", last);
+        stages[last] = add_block(net, in, b->widths[0] * wide, b->widths[0], 0, "decoder", last);
         add_head(net, stages[last], 0, 0, "out");
     } else if (o->upsampling == UNETSTAR_UPSAMPLING_TRANSPOSED) {
         char name[32];
@@ -276,7 +313,7 @@ static void name_conv(struct us_net *net, int number) {
     snprintf(prefix, sizeof prefix, "%s.%d", u->name, u->index);
     snprintf(full, sizeof full, "%s.weight", prefix);
     w = add_weight(net, US_WEIGHT_CONV, number, u->weights, full);
-    set_shape(w, 4, u->c_out, u->c_in, 3, 3);
+    set_shape(w, 4, u->c_out, u->c_in, u->kind == US_UNIT_CONV3 ? 3 : 1, u->kind == US_UNIT_CONV3 ? 3 : 1);
     add_vector(net, number, u->bias, prefix, "bias", u->bias_fixed, 1);
     if (u->norm == UNETSTAR_NORM_NONE)
         return;
@@ -394,10 +431,15 @@ int64_t us_net_padded(const struct us_net *net, int64_t size) {
     return (size + step - 1) / step * step;
 }
 
+int us_net_reads(const struct us_net *net, int reader, int u) {
+    const struct us_unit *r = &net->units[reader];
+    return r->residual == u || (r->in.kind != US_IN_IMAGE && (r->in.main == u || r->in.skip == u));
+}
+
 int us_net_last_reader(const struct us_net *net, int u) {
     int last = u, i;
     for (i = u + 1; i < net->n_units; i++)
-        if (net->units[i].in.kind != US_IN_IMAGE && (net->units[i].in.main == u || net->units[i].in.skip == u))
+        if (us_net_reads(net, i, u))
             last = i;
     if (net->heads[0].unit == u)
         last = net->n_units;

@@ -2,7 +2,8 @@
  * nn.h - the network: its graph, weights, memory plan, forward and backward passes, losses; and layers as plain functions.
  *
  * The U-Net is a list of units in the order they run. A unit is one convolution with what follows it: z = conv(input) + bias,
- * value = dropout(activation(scale * z + shift)), where scale and shift are the norm. Only z is stored. A unit's input is an
+ * value = dropout(activation(scale * z + shift)), where scale and shift are the norm; at the end of a star block the value of the
+ * block's first unit is added to that (the residual). Only z is stored; by an evaluation, of a unit with a residual, its value. A unit's input is an
  * expression of earlier units' values (itself, max-pooled, or upsampled and fused with a skip connection), computed row by row
  * into a thread's scratch when a convolution asks for it (source.c). So no pass over memory exists for norm, activation,
  * pooling, upsampling or fusion, in training or in evaluation; and a map of a whole image could as well be a ring of rows.
@@ -22,6 +23,7 @@ struct us_net_options { /* the fields of unetstar_model_options, checked */
     int32_t in_channels, classes, levels, fusion, activation, norm, upsampling;
     int32_t full_resolution_head, deep_supervision, norm_groups, precision;
     float leaky_slope;
+    int32_t block, block_expansion;
 };
 
 enum us_input_kind {
@@ -39,6 +41,7 @@ struct us_input {
 
 enum us_unit_kind {
     US_UNIT_CONV3, /* 3x3, padding 1 */
+    US_UNIT_CONV1, /* 1x1 */
     US_UNIT_UPCONV /* 2x2 transposed, stride 2: four 1x1 convolutions, one for each place of the 2x2 window */
 };
 struct us_unit {
@@ -52,12 +55,13 @@ struct us_unit {
     int groups;        /* of channels that share statistics: c_out for instance norm */
     int act;           /* US_ACT_* */
     int dropout;       /* 1: elements are dropped in training */
+    int residual;      /* the unit whose value is added to this one's; it has no residual itself. -1: none */
     size_t weights, weights_size; /* offsets into the parameter arena, in floats */
     size_t bias;                  /* in the arena, or in the buffers when batch or instance norm makes its gradient zero */
     int bias_fixed;
     size_t gamma, beta;             /* parameter arena */
     size_t running_mean, running_var; /* buffers; batch norm only */
-    char name[32];                  /* "encoder.0.conv", or "decoder.1.up" */
+    char name[32];                  /* "encoder.0.conv", "encoder.0.f1", or "decoder.1.up" */
     int index;                      /* of the convolution inside the Sequential; the norm has index + 1 */
 };
 
@@ -71,7 +75,7 @@ struct us_head {
     char name[16];
 };
 
-#define US_MAX_UNITS 40
+#define US_MAX_UNITS 52 /* star blocks, five levels: eleven blocks of four, and five transposed convolutions */
 #define US_MAX_HEADS 6
 /* One named tensor as PyTorch sees it. */
 enum us_weight_kind {
@@ -109,8 +113,14 @@ int64_t us_net_parameter_count(const struct us_net *net);
 const struct us_weight *us_net_find(const struct us_net *net, const char *name); /* NULL: none */
 /* Rows or columns after zero padding to a multiple of 2^levels. */
 int64_t us_net_padded(const struct us_net *net, int64_t size);
-/* The last unit that reads unit u's value; n_units when the output head does. */
+/* Whether unit `reader` is computed from unit u's value, as its input or its residual. */
+int us_net_reads(const struct us_net *net, int reader, int u);
+/* The last unit that an evaluation computes from unit u's value; n_units when the output head does. */
 int us_net_last_reader(const struct us_net *net, int u);
+/* Numbers of a kernel: 9, or 1, or of a transposed convolution 4 of a window each. */
+static inline int us_unit_taps(const struct us_unit *u) {
+    return u->kind == US_UNIT_CONV3 ? 9 : u->kind == US_UNIT_CONV1 ? 1 : 4;
+}
 
 /* ---- Weights (weights.c) ---- */
 

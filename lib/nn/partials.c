@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#define TAPS 9
 #define TAP (US_LANES * US_LANES)
 #define MAX_DEPTH 40
 #define TASKS 4 /* wanted for every worker */
@@ -41,7 +40,7 @@ static struct runs cut_runs(int workers, const struct us_partials *p) {
 }
 
 static size_t all_floats(const struct us_partials *p) {
-    return (size_t)p->in_blocks * (size_t)p->out_blocks * TAPS * TAP;
+    return (size_t)p->in_blocks * (size_t)p->out_blocks * (size_t)p->taps * TAP;
 }
 
 /* Enough for any smaller count of partials too: halving the runs at most doubles their number. */
@@ -60,7 +59,7 @@ static int stack_depth(int length) {
 
 size_t us_partials_scratch(const struct us_partials *p) {
     const struct runs longest = cut_runs(1, p);
-    return (size_t)stack_depth(longest.length) * (size_t)p->in_step * (size_t)p->out_step * TAPS * TAP * sizeof(float);
+    return (size_t)stack_depth(longest.length) * (size_t)p->in_step * (size_t)p->out_step * (size_t)p->taps * TAP * sizeof(float);
 }
 
 struct run_job {
@@ -88,7 +87,7 @@ static void run_task(void *arg, int64_t index, int worker) {
     range.b1 = US_MIN(range.b0 + p->in_step, p->in_blocks);
     range.o0 = o_part * p->out_step;
     range.o1 = US_MIN(range.o0 + p->out_step, p->out_blocks);
-    level = (size_t)(range.b1 - range.b0) * (size_t)(range.o1 - range.o0) * TAPS * TAP;
+    level = (size_t)(range.b1 - range.b0) * (size_t)(range.o1 - range.o0) * (size_t)p->taps * TAP;
     for (i = first; i < last; i++) {
         p->compute(p->user, i, &range, stack + (size_t)depth * level, scratch + us_partials_scratch(p));
         sizes[depth++] = 1;
@@ -100,8 +99,8 @@ static void run_task(void *arg, int64_t index, int worker) {
         }
     }
     for (o = range.o0; o < range.o1; o++) {
-        const size_t part = (size_t)(range.b1 - range.b0) * TAPS * TAP;
-        memcpy(target + ((size_t)o * (size_t)p->in_blocks + (size_t)range.b0) * TAPS * TAP,
+        const size_t part = (size_t)(range.b1 - range.b0) * (size_t)p->taps * TAP;
+        memcpy(target + ((size_t)o * (size_t)p->in_blocks + (size_t)range.b0) * (size_t)p->taps * TAP,
                stack + (size_t)(o - range.o0) * part, part * sizeof(float));
     }
 }

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w) {
+void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *net, int n, int64_t h, int64_t w,
+                    int training) {
     int u;
     memset(pass, 0, sizeof *pass);
     pass->ctx = ctx;
@@ -21,6 +22,7 @@ void us_pass_shapes(struct us_pass *pass, us_context *ctx, const struct us_net *
         z->h = pass->h >> net->units[u].shift;
         z->w = pass->w >> net->units[u].shift;
         z->rows = z->h;
+        pass->residual[u] = training ? net->units[u].residual : -1;
     }
 }
 
@@ -40,6 +42,7 @@ void us_pass_job(const struct us_pass *pass, const struct us_input_source *sourc
     job->out_blocks = u->out_blocks;
     job->last_channels = u->last_channels;
     job->tile = pass->tile[source->unit];
+    job->pointwise = u->kind == US_UNIT_CONV1;
     job->out = pass->z[source->unit];
     job->quant = pass->quant[source->unit];
     if (job->quant) {
@@ -101,6 +104,36 @@ int us_unit_forward(const struct us_pass *pass, int unit, int y0, int y1, const 
     job.y0 = y0 / larger;
     job.y1 = y1 / larger;
     return u->kind == US_UNIT_UPCONV ? us_upconv_forward(&job) : us_conv_forward(&job);
+}
+
+/* ---- Residuals ---- */
+
+struct complete {
+    const struct us_pass *pass;
+    int unit, y0, y1;
+};
+
+static void complete_task(void *arg, int64_t index, int worker) {
+    const struct complete *c = (const struct complete *)arg;
+    const struct us_pass *pass = c->pass;
+    const struct us_map *z = &pass->z[c->unit];
+    const int b = (int)(index / (c->y1 - c->y0)), y = c->y0 + (int)(index % (c->y1 - c->y0));
+    float *tmp = (float *)(pass->scratch.base + (size_t)worker * pass->scratch.each);
+    float *row = us_map_row(z, 0, b, y);
+    const float *other = us_value_row(pass, pass->net->units[c->unit].residual, 0, b, y, 0, z->w, tmp);
+    if (pass->scale[c->unit])
+        pass->ctx->kern.affine_act(row, row, (size_t)z->w, pass->scale[c->unit] + (size_t)b * US_LANES,
+                                   pass->shift[c->unit] + (size_t)b * US_LANES, US_ACT_NONE, 0);
+    pass->ctx->kern.add(row, row, other, (size_t)z->w);
+}
+
+int us_unit_complete(const struct us_pass *pass, int unit, int y0, int y1) {
+    struct complete c;
+    c.pass = pass;
+    c.unit = unit;
+    c.y0 = y0;
+    c.y1 = y1;
+    return us_parallel(pass->ctx, NULL, complete_task, &c, (int64_t)pass->z[unit].blocks * (y1 - y0));
 }
 
 /* ---- Heads ---- */

@@ -26,10 +26,12 @@ int us_quant_takes_unit(const struct us_net *net, int unit) {
     return u->kind == US_UNIT_CONV3 && u->in.kind != US_IN_IMAGE;
 }
 
-/* Statistics are taken of floats. The head's input costs little memory, and its bits are the nearest to the output. */
+/* Star blocks keep their values in floats: a residual would carry the error of one block into all that follow. Statistics are taken
+ * of floats. The head's input costs little memory, and its bits are the nearest to the output. */
 int us_quant_takes_value(const struct us_net *net, int unit) {
     const struct us_unit *u = &net->units[unit];
-    return u->kind == US_UNIT_CONV3 && (u->norm == UNETSTAR_NORM_BATCH || u->norm == UNETSTAR_NORM_NONE) &&
+    return net->options.block == UNETSTAR_BLOCK_DOUBLE_CONV && u->kind == US_UNIT_CONV3 &&
+           (u->norm == UNETSTAR_NORM_BATCH || u->norm == UNETSTAR_NORM_NONE) &&
            net->heads[0].unit != unit;
 }
 

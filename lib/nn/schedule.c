@@ -26,7 +26,7 @@ static int tile_rows(int tile, int64_t width) {
 
 /* As many as the next unit's tiles take, so that both have their turns together. */
 static int direct_rows(const struct us_net *net, const int *tile, int unit) {
-    const int two = net->units[unit].shift <= TWO_ROWS || net->units[unit].kind == US_UNIT_UPCONV;
+    const int two = net->units[unit].shift <= TWO_ROWS || net->units[unit].kind != US_UNIT_CONV3;
     return US_MAX(two ? 2 : 1, unit + 1 < net->n_units ? tile[unit + 1] : 0);
 }
 
@@ -98,6 +98,8 @@ static int computable(const struct us_schedule *s, int stage) {
         return head->bilinear ? upsampled(UNETSTAR_UPSAMPLING_BILINEAR, rows, s->h[net->n_units]) : rows;
     }
     rows = input_rows(s, &net->units[stage]);
+    if (net->units[stage].kind == US_UNIT_CONV1) /* a residual is read by the parts of its block before */
+        return rows;
     if (net->units[stage].kind == US_UNIT_UPCONV)
         return 2 * rows;
     return rows >= s->h[stage] ? s->h[stage] : US_MAX(0, rows - 1);
@@ -122,6 +124,7 @@ static int first_row_read(const struct us_schedule *s, int reader, int unit) {
     const struct us_net *net = s->net;
     const struct us_head *head = &net->heads[0];
     const int y = s->done[reader];
+    const struct us_unit *u;
     const struct us_input *in;
     int row;
     if (y >= s->h[reader])
@@ -130,8 +133,11 @@ static int first_row_read(const struct us_schedule *s, int reader, int unit) {
         return head->unit == unit ? y : INT32_MAX;
     if (reader > net->n_units)
         return unit != net->n_units ? INT32_MAX : head->bilinear ? upsampled_from(UNETSTAR_UPSAMPLING_BILINEAR, y) : y;
-    in = &net->units[reader].in;
-    row = net->units[reader].kind == US_UNIT_UPCONV ? y / 2 : US_MAX(0, y - 1);
+    u = &net->units[reader];
+    if (u->residual == unit && unit >= 0)
+        return y;
+    in = &u->in;
+    row = u->kind == US_UNIT_UPCONV ? y / 2 : u->kind == US_UNIT_CONV1 ? y : US_MAX(0, y - 1);
     if (in->kind == US_IN_IMAGE)
         return unit < 0 ? row : INT32_MAX;
     if (in->kind == US_IN_FUSE && in->skip == unit)

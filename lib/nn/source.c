@@ -8,6 +8,7 @@
 
 /* Rows of scratch an input row may need at once: two rows of double width for pooling, else at most four of its own. */
 #define TMP_ROWS 6
+#define PIECE 32 /* pixels */
 
 size_t us_row_tmp_bytes(int w) {
     return (size_t)TMP_ROWS * (size_t)w * US_LANES * sizeof(float);
@@ -31,7 +32,8 @@ void us_dropout_row(const struct us_pass *pass, int unit, int n, int b, int y, i
         row[i] = us_rng_at(&rng, first + i) >> 11 < limit ? row[i] * factor : 0.0f;
 }
 
-const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp) {
+/* A unit's value without its residual. */
+static const float *own_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp) {
     const struct us_unit *u = &pass->net->units[unit];
     const struct us_map *z = &pass->z[unit];
     const float *row = us_map_row(z, n, b, y) + row_floats(x0);
@@ -55,12 +57,32 @@ const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, in
     return tmp;
 }
 
+/* The residual's value takes no scratch of the caller's: it comes piece by piece. */
+static const float *with_residual(const struct us_pass *pass, int residual, int n, int b, int y, int x0, int x1,
+                                  const float *own, float *tmp) {
+    float room[(PIECE + 1) * US_LANES], *piece = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room;
+    int x, count;
+    for (x = x0; x < x1; x += count) {
+        const float *other;
+        count = US_MIN(PIECE, x1 - x);
+        other = own_value_row(pass, residual, n, b, y, x, x + count, piece);
+        pass->ctx->kern.add(tmp + row_floats(x - x0), own + row_floats(x - x0), other, (size_t)count);
+    }
+    return tmp;
+}
+
+const float *us_value_row(const struct us_pass *pass, int unit, int n, int b, int y, int x0, int x1, float *tmp) {
+    const float *own = own_value_row(pass, unit, n, b, y, x0, x1, tmp);
+    const int residual = pass->residual[unit];
+    return residual < 0 ? own : with_residual(pass, residual, n, b, y, x0, x1, own, tmp);
+}
+
 int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct us_affine *affine) {
     const struct us_unit *u = &pass->net->units[unit];
     const size_t at = (size_t)n * pass->coefficient_step[unit] + (size_t)b * US_LANES;
     affine->scale = affine->shift = NULL;
     affine->relu = 0;
-    if (pass->z[unit].quant || (u->act != US_ACT_NONE && u->act != US_ACT_RELU) || (u->dropout && pass->dropout))
+    if (pass->z[unit].quant || pass->residual[unit] >= 0 || (u->act != US_ACT_NONE && u->act != US_ACT_RELU) || (u->dropout && pass->dropout))
         return 0;
     if (pass->scale[unit]) {
         affine->scale = pass->scale[unit] + at;
@@ -127,19 +149,22 @@ void us_upsampled_row(const struct us_pass *pass, const struct us_input *in, int
 static void fused_row(const struct us_pass *pass, const struct us_input *in, int n, int b, int y, int x0, int x1, float *dst,
                       float *tmp) {
     const int blocks = pass->z[in->main].blocks;
-    const float *skip;
+    const float *main = dst, *skip;
     if (in->fusion == UNETSTAR_FUSION_CONCAT && b >= blocks) {
         copied_value_row(pass, in->skip, n, b - blocks, y, x0, x1, dst);
         return;
     }
-    us_upsampled_row(pass, in, n, b, y, x0, x1, dst, tmp);
+    if (in->up < 0 && in->fusion != UNETSTAR_FUSION_CONCAT)
+        main = us_value_row(pass, in->main, n, b, y, x0, x1, dst);
+    else
+        us_upsampled_row(pass, in, n, b, y, x0, x1, dst, tmp);
     if (in->fusion == UNETSTAR_FUSION_CONCAT)
         return;
     skip = us_value_row(pass, in->skip, n, b, y, x0, x1, tmp);
     if (in->fusion == UNETSTAR_FUSION_SUM)
-        pass->ctx->kern.add(dst, dst, skip, (size_t)(x1 - x0));
+        pass->ctx->kern.add(dst, main, skip, (size_t)(x1 - x0));
     else
-        pass->ctx->kern.mul(dst, dst, skip, (size_t)(x1 - x0));
+        pass->ctx->kern.mul(dst, main, skip, (size_t)(x1 - x0));
 }
 
 /* Planes become pixels here, so that the image never exists with its 16 lanes. */

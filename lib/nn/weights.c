@@ -50,7 +50,7 @@ static size_t conv_place(const struct us_net *net, const struct us_unit *u, int 
     const size_t at = (size_t)(lane % US_LANES) * US_LANES + (size_t)(co % US_LANES);
     if (u->kind == US_UNIT_UPCONV)
         return (((size_t)tap * (size_t)u->out_blocks + o) * blocks + b) * TAP + at;
-    return ((o * blocks + b) * 9 + (size_t)tap) * TAP + at;
+    return ((o * blocks + b) * (size_t)us_unit_taps(u) + (size_t)tap) * TAP + at;
 }
 
 /* Calls for every element of a weight: index in PyTorch's order, offset in ours. */
@@ -60,7 +60,7 @@ static void each_element(const struct us_net *net, const struct us_weight *w, el
     size_t index = 0;
     if (w->kind == US_WEIGHT_CONV || w->kind == US_WEIGHT_UPCONV) {
         const struct us_unit *u = &net->units[w->owner];
-        const int upconv = w->kind == US_WEIGHT_UPCONV, taps = upconv ? 4 : 9;
+        const int upconv = w->kind == US_WEIGHT_UPCONV, taps = us_unit_taps(u);
         int a, b, tap;
         for (a = 0; a < (int)w->shape[0]; a++)
             for (b = 0; b < (int)w->shape[1]; b++)
@@ -133,7 +133,7 @@ static double fan_in(const struct us_net *net, const struct us_weight *w) {
     if (w->kind == US_WEIGHT_UPCONV)
         return (double)w->shape[1] * 4;
     if (w->kind == US_WEIGHT_CONV)
-        return (double)w->shape[1] * 9;
+        return (double)(w->shape[1] * w->shape[2] * w->shape[3]);
     return net->units[net->heads[w->owner].unit].c_out;
 }
 
@@ -173,7 +173,7 @@ static void fold_batch_norm(const struct us_net *net, const struct us_unit *u, c
         if (fabs(a) < 1.1754943508222875e-38)
             a = 0;
         for (ci = 0; ci < u->c_in; ci++)
-            for (tap = 0; tap < 9; tap++) {
+            for (tap = 0; tap < us_unit_taps(u); tap++) {
                 const size_t at = conv_place(net, u, co, ci, tap);
                 weights[at] = (float)((double)p->arena[u->weights + at] * a);
             }

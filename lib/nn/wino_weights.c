@@ -162,6 +162,7 @@ static void describe(struct us_partials *p, struct wino *w, const struct us_conv
     p->count = (job->n * w->down + w->rows - 1) / w->rows;
     p->in_blocks = job->in_blocks;
     p->out_blocks = job->out_blocks;
+    p->taps = 9;
     p->in_step = w->in_task;
     p->out_step = job->out_blocks;
     p->compute = compute;

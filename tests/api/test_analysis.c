@@ -91,6 +91,43 @@ static void test_degrees(void **state) {
     assert_int_equal(degree_of(UNETSTAR_FUSION_SUM, NONE, UNETSTAR_NORM_GROUP, 4, 0).polynomial, 0);
 }
 
+/* A star block doubles the degree: 2, 4, 8, 16 in the encoder; 32 at the bottom, and then fused, doubled, fused, ... */
+static void test_degrees_of_star_blocks(void **state) {
+    static const int64_t star[] = {32 + 16, 96 + 8, 208 + 4}, sum[] = {32, 64, 128};
+    unetstar_model_options o;
+    unetstar_model *model;
+    unetstar_degree d;
+    int k, stars;
+    (void)state;
+    OK(unetstar_model_options_init(&o, sizeof o));
+    o.narrow = 0.125;
+    o.block = UNETSTAR_BLOCK_STAR;
+    for (stars = 0; stars < 2; stars++) {
+        o.fusion = stars ? UNETSTAR_FUSION_STAR : UNETSTAR_FUSION_SUM;
+        OK(unetstar_model_create(&model, context, &o));
+        d.struct_size = sizeof d;
+        OK(unetstar_model_degree(model, &d));
+        assert_int_equal(d.polynomial, 1);
+        assert_int_equal(d.n_fusions, 3); /* those of skip connections */
+        assert_int_equal(d.degree, stars ? 424 : 256);
+        for (k = 0; k < 3; k++) {
+            assert_int_equal(d.fusion_degree[k], stars ? star[k] : sum[k]);
+            assert_int_equal(d.fusion_width[k], 64 >> k);
+            if (stars) /* after the five blocks before it, then two stars more each time */
+                near(d.log10_paper[k], (1 << (6 + 2 * k)) * log10((64 >> k) / sqrt(2.0)), 1e-9);
+        }
+        unetstar_model_destroy(model);
+    }
+    /* The largest there is. Every fusion adds what the encoder has, every block doubles: it stays far below 2^63. */
+    o.levels = 5;
+    o.full_resolution_head = 1;
+    o.fusion = UNETSTAR_FUSION_STAR;
+    OK(unetstar_model_create(&model, context, &o));
+    OK(unetstar_model_degree(model, &d));
+    assert_int_equal(d.degree, 2 * (2 + 2 * (4 + 2 * (8 + 2 * (16 + 2 * (32 + 64))))));
+    unetstar_model_destroy(model);
+}
+
 static unetstar_features at(const unetstar_model *model, const char *layer, int32_t place, double *singular) {
     unetstar_features f;
     memset(&f, 0xee, sizeof f);
@@ -229,7 +266,7 @@ static int stop(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_degrees),  cmocka_unit_test(test_image),      cmocka_unit_test(test_fusions),
+        cmocka_unit_test(test_degrees),  cmocka_unit_test(test_degrees_of_star_blocks), cmocka_unit_test(test_image),      cmocka_unit_test(test_fusions),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_one_result),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -52,6 +52,7 @@ static unetstar_model_options some_options(int i) {
     o.norm = i % 4;
     o.levels = 2 + i % 3;
     o.full_resolution_head = i / 3 % 2;
+    o.block = i >= 12;
     return o;
 }
 
@@ -163,7 +164,7 @@ static void test_near_the_float_result_and_the_same_everywhere(void **state) {
     int i, c, plans = 0;
     double worst = 0;
     (void)state;
-    for (i = 0; i < 12; i++) {
+    for (i = 0; i < 14; i++) {
         float want[W * H], got[W * H], exact[W * H];
         unetstar_context_options o;
         double most = 0, sum = 0;

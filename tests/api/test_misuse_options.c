@@ -389,6 +389,8 @@ static const struct range ranges[] = {
     R(O_MODEL, M, norm_groups, I32, 0, -1, -BIG, -BIG, 1, 7),
     R(O_MODEL, M, precision, I32, -1, 3, BIG, -BIG, 0, 1),
     R(O_MODEL, M, leaky_slope, F32, NAN, INFINITY, -INFINITY, -INFINITY, 0, 0.5),
+    R(O_MODEL, M, block, I32, -1, 2, BIG, -BIG, 0, 1),
+    R(O_MODEL, M, block_expansion, I32, 0, 5, BIG, -BIG, 1, 4),
     R(O_OPTIMIZER, O, learning_rate, F64, NAN, -1, INFINITY, -INFINITY, 0, 1),
     R(O_OPTIMIZER, O, beta1, F64, NAN, -0.1, 1, INFINITY, 0, 0.5),
     R(O_OPTIMIZER, O, beta2, F64, NAN, -0.1, 1, INFINITY, 0, 0.5),

@@ -119,6 +119,8 @@ static void test_round_trips(void **state) {
         o.leaky_slope = 0.1f;
         o.norm_groups = 1 + k % 5;
         o.precision = k & 1;
+        o.block = k % 5 == 4;
+        o.block_expansion = 1 + k % 4;
         snprintf(path, sizeof path, "%s", path_of("trip"));
         snprintf(again, sizeof again, "%s", path_of("again"));
         OK(unetstar_model_create(&model, context, &o));
@@ -332,6 +334,9 @@ static void test_hostile_files(void **state) {
         {"\"unetstar.model.fusion\":\"star\"", "\"unetstar.model.fusion\":\"planet\"", "fusion"},
         {"\"unetstar.model.norm_groups\":\"8\"", "\"unetstar.model.norm_groups\":\"0\"", ""},
         {"\"unetstar.model.norm_groups\":\"8\"", "\"unetstar.model.norm_grouqs\":\"8\"", "norm_groups"},
+        {"\"unetstar.model.block\":\"double_conv\"", "\"unetstar.model.block\":\"rhombus\"", "block"},
+        {"\"unetstar.model.block\":\"double_conv\"", "\"unetstar.model.block\":\"star\"", "encoder.0.lead.0.weight"},
+        {"\"unetstar.model.block_expansion\":\"3\"", "\"unetstar.model.block_expansion\":\"99\"", "block_expansion"},
         {"\"unetstar.model.dropout\":\"0\"", "\"unetstar.model.dropout\":\"1\"", ""},
         {"\"unetstar.model.precision\":\"fast\"", "\"unetstar.model.precision\":\"int8\"", ""},
         {"\"unetstar.version\":\"0.1.0\"", "\"unetstar.version\":\"7.0.0\"", "version 7"},
@@ -364,6 +369,29 @@ static void test_hostile_files(void **state) {
         blob_free(&bad);
     }
     free(s.data);
+    unetstar_model_destroy(model);
+    unetstar_context_destroy(context);
+    counter_balanced(&counter);
+}
+
+/* Files from before there were blocks have double convolutions. */
+static void test_older_files(void **state) {
+    unetstar_context *context = make_counted(1, &counter);
+    unetstar_model *model = tiny_model(context), *other;
+    struct stream s = {NULL, 0, 0, 0, 0};
+    struct blob half = {NULL, 0, 0}, old = {NULL, 0, 0};
+    (void)state;
+    OK(unetstar_model_save_callback(model, to_stream, &s));
+    patched(&half, &s, "\"unetstar.model.block\":", "\"someone.s.block\":");
+    free(s.data);
+    s.data = half.data;
+    s.size = half.size;
+    patched(&old, &s, "\"unetstar.model.block_expansion\":", "\"someone.s.expansion\":");
+    OK(unetstar_model_load_memory(&other, context, old.data, old.size));
+    same_models(model, other, "an older file");
+    unetstar_model_destroy(other);
+    blob_free(&half);
+    blob_free(&old);
     unetstar_model_destroy(model);
     unetstar_context_destroy(context);
     counter_balanced(&counter);
@@ -547,6 +575,7 @@ int main(void) {
         TEST(test_damaged_files),
         TEST(test_names_and_parameter_counts),
         TEST(test_hostile_files),
+        TEST(test_older_files),
         TEST(test_prefixes),
         TEST(test_checkpoints),
         TEST(test_failing_saves),

@@ -56,12 +56,23 @@ static void recipe_sum(struct recipe *r) {
     r->trainer.steps_per_epoch = 3;
 }
 
+static void recipe_star_blocks(struct recipe *r) {
+    recipe_ci(r);
+    r->model.block = UNETSTAR_BLOCK_STAR;
+    r->model.narrow = 0.2;
+    r->model.levels = 3;
+    r->model.activation = UNETSTAR_ACTIVATION_RELU6;
+    r->model.dropout = 0.1;
+    r->trainer.steps_per_epoch = 3;
+}
+
 static const struct {
     const char *name;
     void (*make)(struct recipe *);
 } recipes[] = {{"star, batch norm, relu, adam, fast", recipe_star},
                {"concat, group norm, silu, transposed, deep, sgd, exact", recipe_concat},
-               {"sum, instance norm, gelu, bilinear, 3 classes, adamw, odd sizes", recipe_sum}};
+               {"sum, instance norm, gelu, bilinear, 3 classes, adamw, odd sizes", recipe_sum},
+               {"star blocks, relu6, dropout", recipe_star_blocks}};
 
 /* A caller's sense of what a training is: from nothing to the blob. */
 static void train(struct blob *blob, unetstar_context *context, const struct recipe *r) {

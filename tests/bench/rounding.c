@@ -148,7 +148,7 @@ static double data_error(struct unit_case *c, int tile) {
     job.weights = c->weights;
     job.flip = tile != 0;
     if (!tile) {
-        TRY(us_conv_flip(job.ctx, flipped, c->weights, c->unit->in_blocks, c->unit->out_blocks));
+        TRY(us_conv_flip(job.ctx, flipped, c->weights, c->unit->in_blocks, c->unit->out_blocks, 9));
         job.weights = flipped;
     }
     TRY(us_conv_forward(&job));

@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 
-NETWORKS = [('star', 'none'), ('concat', 'relu')]
+NETWORKS = [('star', 'none', 'double-conv'), ('concat', 'relu', 'double-conv')]
+STAR_BLOCKS = ('star', 'relu', 'star'), 'fast'
 PRECISIONS = ['fast', 'exact']
 ALL_LEVELS = ['reference', 'reference+fma', 'avx2', 'avx512', 'neon']
 SMALL = {'narrow': 0.25, 'batch': 2, 'size': 48}
@@ -45,9 +46,9 @@ class Trainings:
 
     def write(self, command, level, threads, steps, case, *more):
         path = self.folder / 'bits'
-        (fusion, activation), precision = case
+        (fusion, activation, block), precision = case
         run(command, '--isa', level, '--threads', threads, '--steps', steps, '--fusion', fusion, '--activation', activation,
-            '--precision', precision, *self.size, '--out', path, *more)
+            '--block', block, '--precision', precision, *self.size, '--out', path, *more)
         return path.read_bytes()
 
     def want(self, command, level, steps, case):
@@ -80,9 +81,11 @@ def plan(levels, emulated, release):
                 yield level, [1, 2, 3], 10, cases
         elif not emulated:
             yield level, [3] if slow else [1, 2, 3], 2 if slow else 10, cases
+            yield level, [3] if slow else [1, 2], 1 if slow else 3, [STAR_BLOCKS]
         elif level == levels[-1]:
             yield level, [1, 3], 2, cases[::2]
             yield level, [3], 2, cases[1::2]
+            yield level, [2], 1, [STAR_BLOCKS]
         else:
             yield level, [2], 1, cases[:1] if slow else cases[1:3]
 
@@ -106,16 +109,16 @@ def main():
         for level, thread_counts, steps, cases in plan(levels, bool(wrapper), options.release):
             for case in cases:
                 start = time.monotonic()
-                (fusion, activation), precision = case
+                (fusion, activation, block), precision = case
                 wanted = trainings.want(peer, best, steps, case)
                 for threads in thread_counts:
                     wrong = difference(wanted, trainings.write(command, level, threads, steps, case))
                     compared += 1
                     if wrong:
                         failed += 1
-                        print(f'FAIL  {level}, {threads} threads, {fusion}, {activation}, {precision}: {wrong}')
+                        print(f'FAIL  {level}, {threads} threads, {fusion}, {activation}, {block}, {precision}: {wrong}')
                 print(f'{level}, threads {", ".join(map(str, thread_counts))}, {steps} steps, {fusion}, {activation}, '
-                      f'{precision}: {len(wanted)} bytes, {time.monotonic() - start:.1f} s', flush=True)
+                      f'{block}, {precision}: {len(wanted)} bytes, {time.monotonic() - start:.1f} s', flush=True)
         # The comparison itself: one bit of one weight must be seen.
         case = NETWORKS[0], PRECISIONS[0]
         wrong = difference(trainings.want(peer, best, 1, case), trainings.write(command, levels[-1], 1, 1, case, '--fault'))

@@ -17,12 +17,13 @@ enum { PICTURES = 2, SEGMENTED_HEIGHT = 61, SEGMENTED_WIDTH = 83 };
 static const char *const levels[] = {"best", "reference", "reference+fma", "avx2", "avx512", "neon"};
 static const char *const precisions[] = {"fast", "exact"};
 static const char *const fusions[] = {"sum", "star", "concat"};
+static const char *const blocks[] = {"double-conv", "star"};
 static const char *const activations[] = {"none", "relu", "leaky-relu", "relu6", "silu", "gelu"};
 
 struct settings {
     double narrow;
     int64_t batch, size, steps;
-    int precision, fusion, activation, threads, level, fault;
+    int precision, fusion, block, activation, threads, level, fault;
     const char *out;
 };
 
@@ -159,6 +160,7 @@ static void train(unetstar_context *context, const struct settings *s) {
     model_options.narrow = s->narrow;
     model_options.precision = s->precision;
     model_options.fusion = s->fusion;
+    model_options.block = s->block;
     model_options.activation = s->activation;
     OK(unetstar_model_create(&model, context, &model_options));
     OK(unetstar_optimizer_create(&optimizer, model, NULL));
@@ -201,7 +203,8 @@ static unetstar_context *make_context(int level, int threads) {
 
 static void usage(void) {
     fprintf(stderr, "usage: training_bits --out FILE [--narrow X] [--batch N] [--size N] [--steps N] [--threads N]\n"
-                    "           [--precision fast|exact] [--fusion sum|star|concat] [--activation none|relu|...]\n"
+                    "           [--precision fast|exact] [--fusion sum|star|concat] [--block double-conv|star]\n"
+                    "           [--activation none|relu|...]\n"
                     "           [--isa reference|reference+fma|avx2|avx512|neon] [--fault]\n"
                     "       training_bits --levels\n"
                     "--fault flips one bit of one weight after the training. --levels names the levels of this CPU.\n");
@@ -254,6 +257,8 @@ static void parse(struct settings *s, int argc, char **argv) {
             s->precision = choose(value, precisions, COUNT(precisions));
         else if (!strcmp(name, "--fusion"))
             s->fusion = choose(value, fusions, COUNT(fusions));
+        else if (!strcmp(name, "--block"))
+            s->block = choose(value, blocks, COUNT(blocks));
         else if (!strcmp(name, "--activation"))
             s->activation = choose(value, activations, COUNT(activations));
         else if (!strcmp(name, "--isa"))

@@ -97,6 +97,8 @@ void golden_model_options(const golden_tensor *text, unetstar_model_options *o) 
     static const char *const activations[] = {"none", "relu", "leaky_relu", "relu6", "silu", "gelu"};
     static const char *const norms[] = {"batch", "instance", "group", "none"};
     static const char *const upsamplings[] = {"nearest", "bilinear", "transposed"};
+    static const char *const blocks[] = {"double_conv", "star"};
+    double expansion;
 
     OK(unetstar_model_options_init(o, sizeof *o));
     o->narrow = golden_value(text, "narrow");
@@ -112,6 +114,10 @@ void golden_model_options(const golden_tensor *text, unetstar_model_options *o) 
     o->activation = option_word(text, "activation", activations, 6);
     o->norm = option_word(text, "norm", norms, 4);
     o->upsampling = option_word(text, "upsampling", upsamplings, 3);
+    if (golden_number(text, "block_expansion", &expansion)) /* a file from before there were blocks */
+        return;
+    o->block = option_word(text, "block", blocks, 2);
+    o->block_expansion = (int32_t)expansion;
 }
 
 void golden_loss_options(const golden_tensor *text, unetstar_loss_options *o) {

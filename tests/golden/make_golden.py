@@ -79,12 +79,22 @@ def cases():
     c["opt_sgd_decay"] = dict(tiny, weight_decay=0.02, momentum=0.8)
     c["opt_sgd_plain"] = dict(tiny, momentum=0.0, norm="none")
     c["opt_sgd_clip"] = dict(tiny, clip_gradient_norm=0.05)
+    c["block_star"] = dict(SMALL, block="star", in_channels=3, lr=0.02)
+    c["block_star_relu_concat"] = dict(SMALL, block="star", block_expansion=2, fusion="concat", activation="relu",
+                                       full_resolution_head=1, deep_supervision=1)
+    c["block_star_group"] = dict(SMALL, block="star", block_expansion=1, fusion="sum", norm="group", activation="relu6",
+                                 upsampling="transposed", levels=2)
     return c
 
 
 RUN_DEFAULTS = dict(n=2, h=24, w=20, masked=0, steps=5, optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=0.0,
                     beta1=0.9, beta2=0.999, clip_gradient_norm=0.0, deep_supervision_weight=0.5, cross_entropy=1.0,
                     focal=0.0, dice=0.0, focal_gamma=2.0, class_weights=())
+
+
+def number(name):
+    """Of a case, for its seeds. Those that came later come last."""
+    return sorted(cases(), key=lambda n: (n.startswith("block_"), n)).index(name)
 
 
 def split(case):
@@ -284,7 +294,7 @@ WIDER = {"norm_group": 6e-5}  # a case whose first seed decides a maximum by les
 def search(name, case):
     """The first seed whose run is far from ties, with the errors PyTorch itself makes in float32."""
     options, run = split(case)
-    first = 1 + 100 * sorted(cases()).index(name)
+    first = 1 + 100 * number(name)
     best = None
     for seed in range(first, first + 30):
         net = UNet(**options)
@@ -307,11 +317,16 @@ def compare(exact, single):
                 change=worst(exact["change"], single["change"], exact["size"]), spread=float(exact["eval"].std()))
 
 
+def written_options(net):
+    """Those of blocks only where there is something to say."""
+    return {k: v for k, v in net.o.items() if not k.startswith("block") or net.o["block"] != "double_conv"}
+
+
 def make_case(name, case):
     options, run = split(case)
     score, seed, weights, (x, labels, mask), r, errors = search(name, case)
     net = UNet(**options)
-    text = {**net.o, **{k: v for k, v in run.items() if k != "class_weights"}}
+    text = {**written_options(net), **{k: v for k, v in run.items() if k != "class_weights"}}
     for i, weight in enumerate(run["class_weights"]):
         text[f"class_weight{i}"] = float(weight)
     text.update(parameters=sum(p.numel() for p in net.parameters()), tensors=len(net.state_dict()), seed=seed)
@@ -343,6 +358,7 @@ INTEROP = {
     "star_relu": (dict(fusion="star", activation="relu", in_channels=3), "module.", False, False),
     "concat_relu": (dict(fusion="concat", activation="relu"), "state_dict.", True, True),
     "star_noprefix": (dict(fusion="star", classes=1), "", False, True),
+    "sum_star_blocks": (dict(fusion="sum", block="star", block_expansion=2), "module.", True, True),
 }
 
 
@@ -364,7 +380,7 @@ def make_interop(name):
     with torch.no_grad():
         logits = net.double()(torch.from_numpy(x.values).double())[0]
         p = probability(logits).numpy()
-    text = {**net.o, "parameters": sum(q.numel() for q in net.parameters())}
+    text = {**written_options(net), "parameters": sum(q.numel() for q in net.parameters())}
     write(os.path.join(HERE, "cases", f"interop_{name}.gold"),
           {"options": options_text(text), "x": x, "logits": Sample(logits.numpy(), MAP_CAP),
            "eval": Sample(p, MAP_CAP)})

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 DEFAULTS = dict(in_channels=1, classes=2, levels=4, fusion="star", activation="none", norm="batch",
                 upsampling="nearest", full_resolution_head=0, deep_supervision=0, norm_groups=8, narrow=0.5,
-                channel_multiplier=1.0, leaky_slope=0.01)
+                channel_multiplier=1.0, leaky_slope=0.01, block="double_conv", block_expansion=3)
 
 
 def widths(o):
@@ -38,23 +38,46 @@ def double_conv(o, cin, cout):
     return nn.Sequential(*layers)
 
 
-class Encoder(nn.Module):
+class Block(nn.Module):
+    """What a stage of encoder or decoder begins with."""
+
     def __init__(self, o, cin, cout):
         super().__init__()
-        self.conv = double_conv(o, cin, cout)
+        self.star = o["block"] == "star"
+        if not self.star:
+            self.conv = double_conv(o, cin, cout)
+            return
+        wide = o["block_expansion"] * cout
+        norm = [] if o["norm"] == "none" else [norm_layer(o, cout)]
+        self.lead = nn.Sequential(nn.Conv2d(cin, cout, 3, 1, 1, bias=True), *norm)
+        act = [] if o["activation"] == "none" else [activation_layer(o)]
+        self.f1 = nn.Sequential(nn.Conv2d(cout, wide, 1, bias=True), *act)
+        self.f2 = nn.Sequential(nn.Conv2d(cout, wide, 1, bias=True))
+        norm = [] if o["norm"] == "none" else [norm_layer(o, cout)]
+        self.g = nn.Sequential(nn.Conv2d(wide, cout, 1, bias=True), *norm)
+
+    def block(self, x):
+        if not self.star:
+            return self.conv(x)
+        x = self.lead(x)
+        return x + self.g(self.f1(x) * self.f2(x))
+
+
+class Encoder(Block):
+    def __init__(self, o, cin, cout):
+        super().__init__(o, cin, cout)
         self.down = nn.MaxPool2d(2, 2)
 
     def forward(self, x):
-        skip = self.conv(x)
+        skip = self.block(x)
         return self.down(skip), skip
 
 
-class Decoder(nn.Module):
+class Decoder(Block):
     """up: None for the block at full resolution, which is followed by the head."""
 
     def __init__(self, o, cin, cout, up=True):
-        super().__init__()
-        self.conv = double_conv(o, cin, cout)
+        super().__init__(o, cin, cout)
         if not up:
             self.up = None
         elif o["upsampling"] == "nearest":
@@ -65,7 +88,7 @@ class Decoder(nn.Module):
             self.up = nn.ConvTranspose2d(cout, cout, 2, 2)
 
     def forward(self, x):
-        features = self.conv(x)
+        features = self.block(x)
         return (features if self.up is None else self.up(features)), features
 
 
@@ -119,7 +142,7 @@ class UNet(nn.Module):
         if self.o["norm"] not in ("batch", "instance"):
             return []
         return [f"{p}.{i}.bias" for p, m in self.named_modules() if isinstance(m, nn.Sequential)
-                for i, layer in enumerate(m) if isinstance(layer, nn.Conv2d)]
+                for i in range(len(m) - 1) if isinstance(m[i + 1], (nn.BatchNorm2d, nn.InstanceNorm2d))]
 
 
 def probability(logits):

@@ -80,6 +80,9 @@ static const char *const cases[] = {
     "opt_sgd_decay",
     "opt_sgd_plain",
     "opt_sgd_clip",
+    "block_star",
+    "block_star_relu_concat",
+    "block_star_group",
 };
 enum { N_CASES = sizeof cases / sizeof *cases, MAX_TENSORS = 512 };
 

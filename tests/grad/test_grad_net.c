@@ -35,7 +35,7 @@ static unetstar_context *ctx;
 /* ---- A model in training, with its parameters as one vector ---- */
 
 struct net {
-    int number;
+    int number, star; /* star: of star blocks */
     struct options o;
     int32_t in_channels, classes;
     int64_t h, w;
@@ -80,7 +80,8 @@ static void describe(const struct net *n) {
                                                                                       "none"};
     static const char *const acts[] = {"none", "relu", "leaky", "relu6", "silu", "gelu"};
     static const char *const ups[] = {"nearest", "bilinear", "transposed"};
-    print_error("combination %d: %s, norm %s, activation %s, %s, levels %d%s%s, %d -> %d channels\n", n->number,
+    print_error("combination %d%s: %s, norm %s, activation %s, %s, levels %d%s%s, %d -> %d channels\n", n->number,
+                n->star ? ", star blocks" : "",
                 fusions[n->o.fusion], norms[n->o.norm], acts[n->o.activation], ups[n->o.upsampling], (int)n->o.levels,
                 n->o.full ? ", full resolution" : "", n->o.deep ? ", deep supervision" : "", (int)n->in_channels,
                 (int)n->classes);
@@ -103,6 +104,8 @@ static void fill_model_options(const struct net *n, unetstar_model_options *m) {
     m->norm_groups = 2;
     m->precision = n->number % 5 < 2 ? UNETSTAR_PRECISION_EXACT : UNETSTAR_PRECISION_FAST;
     m->leaky_slope = 0.1f;
+    m->block = n->star;
+    m->block_expansion = 1 + n->number % 4;
 }
 
 static void fill_trainer_options(const struct net *n, unetstar_trainer_options *t, unetstar_loss_options *l) {
@@ -176,12 +179,13 @@ static void start_data(struct net *n) {
     }
 }
 
-static void create(struct net *n, int number) {
+static void create(struct net *n, int number, int star) {
     unetstar_model_options model;
     unetstar_optimizer_options optimizer;
     unetstar_trainer_options trainer;
     unetstar_loss_options loss;
     n->number = number;
+    n->star = star;
     n->o = options_of(number);
     n->in_channels = number / 2 % 2 ? 3 : 1;
     n->classes = 1 + number / 3 % 3;
@@ -357,7 +361,7 @@ static void test_every_combination(void **state) {
     for (number = 0; number < combinations(); number++) {
         if (only && atoi(only) != number)
             continue;
-        create(&net, number);
+        create(&net, number, 0);
         points = check_derivatives(&net);
         wrong += points > POINTS;
         unlucky += points > 1;
@@ -373,6 +377,22 @@ static void test_every_combination(void **state) {
     assert_true(unlucky * 50 <= done);
 }
 
+/* A handful of all combinations; every option in each of its values, most in pairs. */
+static void test_star_blocks(void **state) {
+    const char *only = getenv("GRAD_ONLY");
+    int number, done = 0, wrong = 0;
+    for (number = 5; number < combinations(); number += 71, done++) {
+        if (only && atoi(only) != number)
+            continue;
+        create(&net, number, 1);
+        wrong += check_derivatives(&net) > POINTS;
+        check_save_load_segment(&net);
+        destroy(state);
+    }
+    print_message("%d combinations with star blocks\n", done);
+    assert_int_equal(wrong, 0);
+}
+
 static int setup(void **state) {
     (void)state;
     ctx = grad_context(1); /* maps this small do not pay for a second thread */
@@ -386,6 +406,7 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_every_combination, destroy)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_every_combination, destroy),
+                                       cmocka_unit_test_teardown(test_star_blocks, destroy)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -191,18 +191,20 @@ static void check_quiet(unetstar_session *session, int32_t in_channels, const st
 
 static const struct network {
     const char *name;
-    int32_t in_channels, classes, fusion, activation, norm, upsampling, head, precision, views;
+    int32_t in_channels, classes, fusion, activation, norm, upsampling, head, precision, views, block;
 } networks[] = {
     {"star", 1, 2, UNETSTAR_FUSION_STAR, UNETSTAR_ACTIVATION_NONE, UNETSTAR_NORM_BATCH, UNETSTAR_UPSAMPLING_NEAREST, 0,
-     UNETSTAR_PRECISION_FAST, 1},
+     UNETSTAR_PRECISION_FAST, 1, 0},
     {"concat", 3, 1, UNETSTAR_FUSION_CONCAT, UNETSTAR_ACTIVATION_RELU, UNETSTAR_NORM_INSTANCE,
-     UNETSTAR_UPSAMPLING_BILINEAR, 1, UNETSTAR_PRECISION_FAST, 2},
+     UNETSTAR_UPSAMPLING_BILINEAR, 1, UNETSTAR_PRECISION_FAST, 2, 0},
     {"sum", 1, 3, UNETSTAR_FUSION_SUM, UNETSTAR_ACTIVATION_GELU, UNETSTAR_NORM_GROUP, UNETSTAR_UPSAMPLING_TRANSPOSED, 0,
-     UNETSTAR_PRECISION_FAST, 1},
+     UNETSTAR_PRECISION_FAST, 1, 0},
     {"exact", 3, 2, UNETSTAR_FUSION_STAR, UNETSTAR_ACTIVATION_SILU, UNETSTAR_NORM_NONE, UNETSTAR_UPSAMPLING_NEAREST, 1,
-     UNETSTAR_PRECISION_EXACT, 1},
+     UNETSTAR_PRECISION_EXACT, 1, 0},
     {"relu6", 1, 2, UNETSTAR_FUSION_SUM, UNETSTAR_ACTIVATION_RELU6, UNETSTAR_NORM_BATCH, UNETSTAR_UPSAMPLING_NEAREST, 0,
-     UNETSTAR_PRECISION_FAST, 1},
+     UNETSTAR_PRECISION_FAST, 1, 0},
+    {"star blocks", 3, 2, UNETSTAR_FUSION_SUM, UNETSTAR_ACTIVATION_RELU, UNETSTAR_NORM_BATCH,
+     UNETSTAR_UPSAMPLING_NEAREST, 0, UNETSTAR_PRECISION_FAST, 1, UNETSTAR_BLOCK_STAR},
 };
 
 static unetstar_model *make_model(unetstar_context *context, const struct network *n) {
@@ -219,6 +221,7 @@ static unetstar_model *make_model(unetstar_context *context, const struct networ
     options.upsampling = n->upsampling;
     options.full_resolution_head = n->head;
     options.precision = n->precision;
+    options.block = n->block;
     OK(unetstar_model_create(&model, context, &options));
     return model;
 }

@@ -126,6 +126,30 @@ static void test_parts_of_rows(void **state) {
                 }
 }
 
+/* A star block's product, and values with a residual, pooled, upsampled and fused. */
+static void test_parts_of_star_blocks(void **state) {
+    int i;
+    (void)state;
+    for (i = 0; i < 6; i++) {
+        unetstar_model_options o;
+        int bad, loaded[2] = {0, 0};
+        unetstar_model_options_init(&o, sizeof o);
+        o.in_channels = 3;
+        o.levels = 3;
+        o.narrow = 0.3125;
+        o.block = UNETSTAR_BLOCK_STAR;
+        o.block_expansion = 1 + i % 3;
+        o.fusion = i % 3;
+        o.upsampling = i / 2 % 3;
+        o.activation = i % 2;
+        o.norm = i == 4 ? UNETSTAR_NORM_NONE : UNETSTAR_NORM_BATCH;
+        o.dropout = i == 3 ? 0.25 : 0;
+        bad = compare_net(&o, loaded);
+        print_message("  star blocks, kind %d: %d parts differ\n", i, bad);
+        assert_int_equal(bad, 0);
+    }
+}
+
 /* ---- Smaller batches ---- */
 
 /* Gradients of n images after a step's passes, in memory of the caller's. */
@@ -145,7 +169,7 @@ static float *gradients_of(us_training *t, struct us_params *params, int n, cons
     return gradients;
 }
 
-static void test_smaller_batches(void **state) {
+static void check_smaller_batches(int32_t block, int first) {
     enum { MOST = 9, SIDE = 48 };
     float *x = (float *)malloc(sizeof(float) * MOST * SIDE * SIDE);
     uint8_t *labels = (uint8_t *)malloc(MOST * SIDE * SIDE);
@@ -153,16 +177,16 @@ static void test_smaller_batches(void **state) {
     unetstar_model *model;
     us_training *large, *fitting;
     int i, n;
-    (void)state;
     for (i = 0; i < MOST * SIDE * SIDE; i++) {
         x[i] = (float)us_rng_uniform(&rng);
         labels[i] = (uint8_t)draw(2);
     }
     unetstar_model_options_init(&o, sizeof o);
     o.narrow = 0.25;
+    o.block = block;
     assert_int_equal(unetstar_model_create(&model, context, &o), 0);
     assert_int_equal(us_training_create(&large, context, model->net, MOST, SIDE, SIDE), 0);
-    for (n = 1; n <= MOST; n++) {
+    for (n = first; n <= MOST; n += first) {
         const size_t count = model->net->n_params;
         float *a, *b;
         assert_int_equal(us_training_create(&fitting, context, model->net, n, SIDE, SIDE), 0);
@@ -181,8 +205,15 @@ static void test_smaller_batches(void **state) {
     free(labels);
 }
 
+static void test_smaller_batches(void **state) {
+    (void)state;
+    check_smaller_batches(UNETSTAR_BLOCK_DOUBLE_CONV, 1);
+    check_smaller_batches(UNETSTAR_BLOCK_STAR, 3);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parts_of_rows), cmocka_unit_test(test_smaller_batches)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parts_of_rows), cmocka_unit_test(test_parts_of_star_blocks),
+                                       cmocka_unit_test(test_smaller_batches)};
     int failed;
     if (unetstar_context_create(&context, NULL))
         return 1;

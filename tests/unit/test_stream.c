@@ -48,40 +48,52 @@ static int lost_rows(const struct us_net *net, const int *tile, const struct us_
     return lost;
 }
 
+/* Rows lost by networks of these options at any height of an image. */
+static int rows_lost(const unetstar_model_options *o, int exact, int width) {
+    int tile[US_MAX_UNITS], u, lost = 0;
+    struct us_rings rings;
+    unetstar_model *model;
+    int64_t height;
+    assert_int_equal(unetstar_model_create(&model, context, o), 0);
+    for (u = 0; u < model->net->n_units; u++)
+        tile[u] = us_evaluation_tile(model->net, u, exact);
+    us_schedule_rings(&rings, model->net, tile, US_EVALUATION_FEED, width);
+    for (height = 1; height < 1100; height += height < 130 ? 1 : 13)
+        lost += lost_rows(model->net, tile, &rings, height, width);
+    assert_int_equal(lost_rows(model->net, tile, &rings, 4001, width), 0);
+    /* A checker that sees nothing would pass too: a ring of one turn less must be noticed. */
+    rings.rows[1] -= tile[1] ? 2 * tile[1] : 2;
+    assert_true(lost_rows(model->net, tile, &rings, 1000, width) > 0);
+    unetstar_model_destroy(model);
+    return lost;
+}
+
 static void test_rings_suffice_for_every_height(void **state) {
-    int levels, upsampling, full, exact;
+    static const int widths[] = {704, 64, 4000};
+    unetstar_model_options o;
+    int levels, upsampling, full, exact, lost;
     (void)state;
+    unetstar_model_options_init(&o, sizeof o);
+    o.narrow = 0.015625;
     for (levels = 2; levels <= 5; levels++)
         for (upsampling = 0; upsampling <= UNETSTAR_UPSAMPLING_TRANSPOSED; upsampling++)
             for (full = 0; full < 2; full++)
                 for (exact = 0; exact < 2; exact++) {
-                    int tile[US_MAX_UNITS], u, lost = 0;
-                    static const int widths[] = {704, 64, 4000};
-                    const int width = widths[(levels + upsampling + full + exact) % US_COUNT(widths)];
-                    struct us_rings rings;
-                    unetstar_model_options o;
-                    unetstar_model *model;
-                    int64_t height;
-                    unetstar_model_options_init(&o, sizeof o);
-                    o.narrow = 0.015625;
                     o.levels = levels;
                     o.upsampling = upsampling;
                     o.full_resolution_head = full;
-                    assert_int_equal(unetstar_model_create(&model, context, &o), 0);
-                    for (u = 0; u < model->net->n_units; u++)
-                        tile[u] = us_evaluation_tile(model->net, u, exact);
-                    us_schedule_rings(&rings, model->net, tile, US_EVALUATION_FEED, width);
-                    for (height = 1; height < 1100; height += height < 130 ? 1 : 13)
-                        lost += lost_rows(model->net, tile, &rings, height, width);
-                    assert_int_equal(lost_rows(model->net, tile, &rings, 4001, width), 0);
-                    /* A checker that sees nothing would pass too: a ring of one turn less must be noticed. */
-                    rings.rows[1] -= tile[1] ? 2 * tile[1] : 2;
-                    assert_true(lost_rows(model->net, tile, &rings, 1000, width) > 0);
-                    unetstar_model_destroy(model);
+                    lost = rows_lost(&o, exact, widths[(levels + upsampling + full + exact) % US_COUNT(widths)]);
                     print_message("  levels %d, upsampling %d, full %d, exact %d: %d rows lost\n", levels, upsampling,
                                   full, exact, lost);
                     assert_int_equal(lost, 0);
                 }
+    o.block = UNETSTAR_BLOCK_STAR;
+    for (levels = 2; levels <= 4; levels++) {
+        o.levels = levels;
+        o.upsampling = levels - 2;
+        o.full_resolution_head = levels % 2;
+        assert_int_equal(rows_lost(&o, levels == 3, widths[levels - 2]), 0);
+    }
 }
 
 /* ---- Bits ---- */
@@ -226,6 +238,28 @@ static void test_every_kind_of_network(void **state) {
     print_message("  %d networks: the same bits\n", at);
 }
 
+static void test_star_blocks(void **state) {
+    int i;
+    (void)state;
+    for (i = 0; i < 18; i++) {
+        const int64_t *size = sizes[i * 5 % US_COUNT(sizes)];
+        unetstar_model_options o;
+        unetstar_model_options_init(&o, sizeof o);
+        o.block = UNETSTAR_BLOCK_STAR;
+        o.block_expansion = 1 + i % 4;
+        o.narrow = i % 2 ? 0.3125 : 0.125;
+        o.levels = 2 + i % 3;
+        o.in_channels = 1 + i % 4;
+        o.fusion = i / 3 % 3;
+        o.activation = i % 6;
+        o.upsampling = i / 2 % 3;
+        o.full_resolution_head = i % 2;
+        o.norm = i % 5 ? UNETSTAR_NORM_BATCH : UNETSTAR_NORM_NONE;
+        assert_int_equal(compare(&o, size[0], size[1], i % 3), 0);
+    }
+    print_message("  %d networks of star blocks: the same bits\n", i);
+}
+
 static void test_every_size(void **state) {
     int i, precision, threads = (int)unetstar_context_threads(context);
     (void)state;
@@ -242,7 +276,8 @@ static void test_every_size(void **state) {
 int main(void) {
     const struct CMUnitTest alone[] = {cmocka_unit_test(test_rings_suffice_for_every_height),
                                        cmocka_unit_test(test_every_size)};
-    const struct CMUnitTest shared[] = {cmocka_unit_test(test_every_kind_of_network), cmocka_unit_test(test_every_size)};
+    const struct CMUnitTest shared[] = {cmocka_unit_test(test_every_kind_of_network), cmocka_unit_test(test_star_blocks),
+                                        cmocka_unit_test(test_every_size)};
     unetstar_context_options o;
     int failed = 0, threads;
     rng = us_rng_stream(2024, US_RNG_TEST, 0, 0);
