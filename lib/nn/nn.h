@@ -249,7 +249,7 @@ int us_calibrator_show(us_calibrator *calibrator, int64_t height, int64_t width,
 int us_calibrator_choose(us_calibrator *calibrator);
 void us_calibrator_result(const us_calibrator *calibrator, struct us_calibration *result);
 
-/* ---- Analysis (analysis.c, spectrum.c) ---- */
+/* ---- Analysis (analysis.c, spectrum.c, degree.c, branches.c) ---- */
 
 #define US_MAX_FUSIONS 5 /* with five levels and a head at full resolution */
 struct us_degree {       /* unetstar_degree, field by field */
@@ -278,6 +278,22 @@ void us_eigenvalues(double *a, int64_t n, double *values);
 /* At a unit, what: UNETSTAR_AT_*, MAIN and SKIP only where its input is a fusion. ELIMIT, ENOMEM. */
 int us_net_features(struct us_features *f, us_context *ctx, const struct us_evaluation_shape *shape,
                     const struct us_folded *folded, const float *x, int unit, int what, double *singular);
+
+#define US_MAX_CHECK_DEGREE 32
+struct us_degree_check_options { /* unetstar_degree_check_options, checked */
+    double range, tolerance;
+    int max_degree, freeze_maxima;
+};
+struct us_degree_check { /* unetstar_degree_check, field by field */
+    int degree, nodes;
+    int64_t values;
+    double level, variation, changed_maxima, changed_activations;
+    double residual[US_MAX_CHECK_DEGREE + 1];
+};
+/* ENOMEM, ECANCELED. */
+int us_net_degree_check(struct us_degree_check *check, us_context *ctx, const struct us_net *net,
+                        const struct us_params *params, int64_t h, int64_t w, const float *x,
+                        const struct us_degree_check_options *options, const us_cancel *cancel);
 
 /* ---- Loss of a map of logits (loss.c) ---- */
 

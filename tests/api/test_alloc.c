@@ -228,8 +228,15 @@ static int score(struct world *w) {
 static int analyse(struct world *w) {
     static float x[3 * 20 * 24];
     unetstar_features features;
+    unetstar_degree_check_options options;
+    unetstar_degree_check check;
+    int code;
     features.struct_size = sizeof features;
-    return unetstar_model_features(w->t.model, 20, 24, x, "decoder.1.conv.0", UNETSTAR_AT_INPUT, NULL, &features);
+    check.struct_size = sizeof check;
+    unetstar_degree_check_options_init(&options, sizeof options);
+    options.max_degree = 0;
+    code = unetstar_model_features(w->t.model, 20, 24, x, "decoder.1.conv.0", UNETSTAR_AT_INPUT, NULL, &features);
+    return code ? code : unetstar_model_degree_check(w->t.model, &options, 8, 8, x, NULL, &check);
 }
 static int find_field(struct world *w) {
     unetstar_image image;
