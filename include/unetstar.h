@@ -987,9 +987,9 @@ typedef struct unetstar_degree_check {
     int64_t values;   /* logits at each of them: classes * h * w */
     double level;     /* rms over the logits of their means along the ray */
     double variation; /* rms of their deviations from those means */
-    /* Shares: of the pooling windows, of all channels and levels, in which at one node or more another pixel than at t = 1 is the
-     * largest (with frozen maxima: would have been); of the values before a ReLU, leaky ReLU or ReLU6 that at one node or more lie
-     * on another straight piece of it than at t = 1 (0 with other activations). */
+    /* Shares: of the pooling windows, of all channels and levels, in which at one node or more another pixel than at t = 1 is
+     * the largest (with frozen maxima: would have been); of the values before a ReLU, leaky ReLU or ReLU6 that at one node or
+     * more lie on another straight piece of it than at t = 1 (0 with other activations). */
     double changed_maxima, changed_activations;
     /* What the fit of degree d leaves of the variation: rms of logit - fit over all logits and nodes, / variation. [0] is 1 and
      * it never rises with d. NaN above max_degree; all NaN when a logit is not finite; 0 when no logit changes. Rounding leaves
@@ -1005,6 +1005,32 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_model_degree_check(const unetstar_model
                                                             const unetstar_degree_check_options *options, int64_t h,
                                                             int64_t w, const float *x, const unetstar_cancel *cancel,
                                                             unetstar_degree_check *check);
+
+/* What arrives of the loss's gradient at each fusion, as L2 norms over all images, channels and pixels: at the fused map, at
+ * its main branch (after upsampling, where it has the skip connection's size) and at its skip connection, through this fusion
+ * alone (an encoder's map gets more by way of pooling). A sum hands the same gradient to both, and a concatenation shares it
+ * out, fused^2 = main^2 + skip^2. A star multiplies it by the other branch: main is large where the skip connection is, so the
+ * ratio main / skip tells which branch learns through the product, and main / fused whether the gradient grows or dies
+ * from fusion to fusion. Norms of different fusions are of maps of different size and compare as sums of squares do. */
+typedef struct unetstar_branch_gradients {
+    size_t struct_size;
+    int32_t n_fusions; /* numbered as in unetstar_degree: the coarsest is number 0 */
+    int32_t reserved;  /* 0 */
+    double loss;       /* that was taken back: of the output alone, without deep supervision */
+    double saturated;  /* share of the pixels in which one class has a probability above 0.999: they hand on next to no gradient
+                          of a cross-entropy that they fulfil */
+    double fused[UNETSTAR_MAX_FUSIONS], main[UNETSTAR_MAX_FUSIONS], skip[UNETSTAR_MAX_FUSIONS]; /* 0 past n_fusions */
+} unetstar_branch_gradients;
+/* Runs one forward and backward pass as in training (batch norm with the statistics of this batch), but without dropout, on x
+ * (n, in_channels, h, w), already preprocessed, labels and mask (n, h, w) as for unetstar_trainer_loss; mask and loss may be
+ * NULL. The model stays as it is, running statistics too, and no trainer is needed: call it between the steps or epochs of a
+ * training, always on the same patches, to see how they change. It takes the memory of a trainer of that batch during the
+ * call. The same bits with any number of threads. Set struct_size of *gradients to its sizeof first. Errors: EINVAL (also a
+ * label that is no class), ESHAPE (n not 1 .. 4096, sides not 1 .. 8192), ENOMEM, ESTATE (fork). Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_model_branch_gradients(const unetstar_model *model, int64_t n, int64_t h, int64_t w,
+                                                                const float *x, const uint8_t *labels,
+                                                                const uint8_t *mask, const unetstar_loss_options *loss,
+                                                                unetstar_branch_gradients *gradients);
 
 #ifdef __cplusplus
 }

@@ -140,6 +140,9 @@ NO_TRAINING(unetstar_model_degree, const unetstar_model *model, unetstar_degree 
 NO_TRAINING(unetstar_degree_check_options_init, unetstar_degree_check_options *options, size_t size)
 NO_TRAINING(unetstar_model_degree_check, const unetstar_model *model, const unetstar_degree_check_options *options,
     int64_t h, int64_t w, const float *x, const unetstar_cancel *cancel, unetstar_degree_check *check)
+NO_TRAINING(unetstar_model_branch_gradients, const unetstar_model *model, int64_t n, int64_t h, int64_t w,
+    const float *x, const uint8_t *labels, const uint8_t *mask, const unetstar_loss_options *loss,
+    unetstar_branch_gradients *gradients)
 NO_TRAINING(unetstar_model_features, const unetstar_model *model, int64_t h, int64_t w, const float *x, const char *layer,
     int32_t place, double *singular_values, unetstar_features *features)
 NO_TRAINING_NEW(unetstar_metrics, unetstar_metrics_create, unetstar_context *context)

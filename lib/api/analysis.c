@@ -18,6 +18,11 @@ typedef char check_check[sizeof(unetstar_degree_check) == offsetof(unetstar_degr
                                  ? 1
                                  : -1];
 
+typedef char check_branches[sizeof(unetstar_branch_gradients) ==
+                                    offsetof(unetstar_branch_gradients, skip) + UNETSTAR_MAX_FUSIONS * sizeof(double)
+                                ? 1
+                                : -1];
+
 int unetstar_model_degree(const unetstar_model *model, unetstar_degree *degree) {
     struct us_degree found;
     unetstar_degree d;
@@ -179,4 +184,41 @@ int unetstar_model_features(const unetstar_model *model, int64_t h, int64_t w, c
     f.beyond_4_sigma = found.beyond_4;
     f.beyond_6_sigma = found.beyond_6;
     return us_options_init(features, features->struct_size, &f, sizeof f, "features");
+}
+
+/* ---- Gradients at the branches of fusions ---- */
+
+int unetstar_model_branch_gradients(const unetstar_model *model, int64_t n, int64_t h, int64_t w, const float *x,
+                                    const uint8_t *labels, const uint8_t *mask, const unetstar_loss_options *loss,
+                                    unetstar_branch_gradients *gradients) {
+    const struct us_branch_batch batch = {n, h, w, x, labels, mask};
+    struct us_branch_gradients found;
+    struct us_loss terms;
+    unetstar_branch_gradients g;
+    int code = us_need(model, "model");
+    code = code ? code : us_need(x, "x");
+    code = code ? code : us_need(labels, "labels");
+    code = code ? code : us_need(gradients, "gradients");
+    code = code ? code : us_loss_read(&terms, loss);
+    if (!code && (n < 1 || n > 4096))
+        code = us_fail(UNETSTAR_ESHAPE, "a batch of %lld was given; n must be 1 to 4096", (long long)n);
+    if (!code && (h < 1 || w < 1 || h > 8192 || w > 8192))
+        code = us_fail(UNETSTAR_ESHAPE, "an input of %lld x %lld pixels was given; sides must be 1 to 8192", (long long)w,
+                       (long long)h);
+    code = code ? code : us_context_check(model->ctx);
+    if (code)
+        return code;
+    us_fp_enter();
+    code = us_net_branch_gradients(&found, model->ctx, model->net, &model->params, &batch, &terms);
+    us_fp_leave();
+    if (code)
+        return code;
+    memset(&g, 0, sizeof g);
+    g.n_fusions = found.fusions;
+    g.loss = found.loss;
+    g.saturated = found.saturated;
+    memcpy(g.fused, found.fused, sizeof g.fused);
+    memcpy(g.main, found.main, sizeof g.main);
+    memcpy(g.skip, found.skip, sizeof g.skip);
+    return us_options_init(gradients, gradients->struct_size, &g, sizeof g, "gradients");
 }

@@ -295,6 +295,19 @@ int us_net_degree_check(struct us_degree_check *check, us_context *ctx, const st
                         const struct us_params *params, int64_t h, int64_t w, const float *x,
                         const struct us_degree_check_options *options, const us_cancel *cancel);
 
+struct us_branch_batch {
+    int64_t n, h, w;
+    const float *x;              /* (n, in_channels, h, w) */
+    const uint8_t *labels, *mask; /* (n, h, w); mask may be NULL */
+};
+struct us_branch_gradients { /* unetstar_branch_gradients, field by field */
+    int fusions;
+    double loss, saturated, fused[US_MAX_FUSIONS], main[US_MAX_FUSIONS], skip[US_MAX_FUSIONS];
+};
+/* Of one forward and backward pass of training, without dropout; the running statistics stay. ENOMEM, EINVAL (a label). */
+int us_net_branch_gradients(struct us_branch_gradients *g, us_context *ctx, const struct us_net *net,
+                            const struct us_params *params, const struct us_branch_batch *batch, const struct us_loss *loss);
+
 /* ---- Loss of a map of logits (loss.c) ---- */
 
 struct us_loss_map {
