@@ -987,6 +987,79 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_model_features(const unetstar_model *mo
                                                         const char *layer, int32_t place, double *singular_values,
                                                         unetstar_features *features);
 
+/* The degree of a model found by numbers. The network is evaluated at t x for t around 1, along the ray of one input, in double
+ * precision and by plain loops that share no arithmetic with the fast ones, and polynomials of t are fitted to each logit by
+ * least squares. A polynomial of degree D of the input is one of degree D of t; biases add the lower powers.
+ * Without activations and with batch norm or none, every logit is such a polynomial once the maxima are frozen: each pooling
+ * window keeps giving the pixel that is the largest at t = 1. Degree d = unetstar_model_degree then leaves rounding, some 1e-14,
+ * and d - 1 leaves much more. With free maxima that holds only while no window changes its mind; where changed_maxima is above 0
+ * the residuals fall slowly with the degree, as for any function with kinks. That is the non-linearity that a network of
+ * sums without activations has.
+ * What it does not show. It looks along one line only: a bound from above needs the graph, and a power whose coefficient is
+ * small, as the top ones are when range is small (T_D holds t^D with the factor 2 (range / 2)^D), may lie below the tolerance. An
+ * activation is no polynomial, but a smooth one (SiLU, GELU) over a short ray is nearly one of low degree, and a ReLU that
+ * keeps its sign over the ray is linear there: see changed_activations. Softmax comes after the logits and is not in it. */
+enum { UNETSTAR_MAX_CHECK_DEGREE = 32 };
+typedef struct unetstar_degree_check_options {
+    size_t struct_size;
+    double range;          /* 0.5: t runs over [1 - range, 1 + range]; above 0, at most 100 */
+    double tolerance;      /* 1e-9: of the residual at which a degree is found; 0 .. 1 */
+    int32_t max_degree;    /* 12: highest degree that is fitted, 0 .. 32 */
+    int32_t freeze_maxima; /* 1; 0: pooling takes the largest value at every t */
+} unetstar_degree_check_options;
+UNETSTAR_API int unetstar_degree_check_options_init(unetstar_degree_check_options *options, size_t size);
+typedef struct unetstar_degree_check {
+    size_t struct_size;
+    int32_t degree;   /* the smallest whose residual is at most the tolerance; -1: none up to max_degree */
+    int32_t nodes;    /* values of t: 2 (max_degree + 1), the roots of a Chebyshev polynomial */
+    int64_t values;   /* logits at each of them: classes * h * w */
+    double level;     /* rms over the logits of their means along the ray */
+    double variation; /* rms of their deviations from those means */
+    /* Shares: of the pooling windows, of all channels and levels, in which at one node or more another pixel than at t = 1 is
+     * the largest (with frozen maxima: would have been); of the values before a ReLU, leaky ReLU or ReLU6 that at one node or
+     * more lie on another straight piece of it than at t = 1 (0 with other activations). */
+    double changed_maxima, changed_activations;
+    /* What the fit of degree d leaves of the variation: rms of logit - fit over all logits and nodes, / variation. [0] is 1 and
+     * it never rises with d. NaN above max_degree; all NaN when a logit is not finite; 0 when no logit changes. Rounding leaves
+     * about 1e-15 (level + variation) / variation. */
+    double residual[UNETSTAR_MAX_CHECK_DEGREE + 1];
+} unetstar_degree_check;
+/* Checks a model in evaluation (no dropout, running statistics; instance and group norm take those of the input) on x
+ * (in_channels, h, w), already preprocessed. options NULL: defaults. cancel may be NULL. It costs nodes + 1 forward passes in
+ * plain double precision and some kilobytes a pixel: give a small patch (32 x 32 pixels at narrow 0.5 take 2e9 multiply-adds
+ * with the defaults). The same bits with any number of threads. Set struct_size of *check to its sizeof first. Errors: EINVAL,
+ * ESHAPE, ELIMIT (a side above 1024), ENOMEM, ECANCELED, ESTATE (fork). Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_model_degree_check(const unetstar_model *model,
+                                                            const unetstar_degree_check_options *options, int64_t h,
+                                                            int64_t w, const float *x, const unetstar_cancel *cancel,
+                                                            unetstar_degree_check *check);
+
+/* What arrives of the loss's gradient at each fusion, as L2 norms over all images, channels and pixels: at the fused map, at
+ * its main branch (after upsampling, where it has the skip connection's size) and at its skip connection, through this fusion
+ * alone (an encoder's map gets more by way of pooling). A sum hands the same gradient to both, and a concatenation shares it
+ * out, fused^2 = main^2 + skip^2. A star multiplies it by the other branch: main is large where the skip connection is, so the
+ * ratio main / skip tells which branch learns through the product, and main / fused whether the gradient grows or dies
+ * from fusion to fusion. Norms of different fusions are of maps of different size and compare as sums of squares do. */
+typedef struct unetstar_branch_gradients {
+    size_t struct_size;
+    int32_t n_fusions; /* numbered as in unetstar_degree: the coarsest is number 0 */
+    int32_t reserved;  /* 0 */
+    double loss;       /* that was taken back: of the output alone, without deep supervision */
+    double saturated;  /* share of the pixels in which one class has a probability above 0.999: they hand on next to no gradient
+                          of a cross-entropy that they fulfil */
+    double fused[UNETSTAR_MAX_FUSIONS], main[UNETSTAR_MAX_FUSIONS], skip[UNETSTAR_MAX_FUSIONS]; /* 0 past n_fusions */
+} unetstar_branch_gradients;
+/* Runs one forward and backward pass as in training (batch norm with the statistics of this batch), but without dropout, on x
+ * (n, in_channels, h, w), already preprocessed, labels and mask (n, h, w) as for unetstar_trainer_loss; mask and loss may be
+ * NULL. The model stays as it is, running statistics too, and no trainer is needed: call it between the steps or epochs of a
+ * training, always on the same patches, to see how they change. It takes the memory of a trainer of that batch during the
+ * call. The same bits with any number of threads. Set struct_size of *gradients to its sizeof first. Errors: EINVAL (also a
+ * label that is no class), ESHAPE (n not 1 .. 4096, sides not 1 .. 8192), ENOMEM, ESTATE (fork). Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_model_branch_gradients(const unetstar_model *model, int64_t n, int64_t h, int64_t w,
+                                                                const float *x, const uint8_t *labels,
+                                                                const uint8_t *mask, const unetstar_loss_options *loss,
+                                                                unetstar_branch_gradients *gradients);
+
 #ifdef __cplusplus
 }
 #endif

@@ -137,6 +137,12 @@ NO_TRAINING(unetstar_trainer_set_hook, unetstar_trainer *trainer, unetstar_gradi
 NO_TRAINING(unetstar_trainer_patch, unetstar_trainer *trainer, const unetstar_dataset *training_set, int64_t epoch,
     int64_t sample, float *x, uint8_t *label, uint8_t *mask)
 NO_TRAINING(unetstar_model_degree, const unetstar_model *model, unetstar_degree *degree)
+NO_TRAINING(unetstar_degree_check_options_init, unetstar_degree_check_options *options, size_t size)
+NO_TRAINING(unetstar_model_degree_check, const unetstar_model *model, const unetstar_degree_check_options *options,
+    int64_t h, int64_t w, const float *x, const unetstar_cancel *cancel, unetstar_degree_check *check)
+NO_TRAINING(unetstar_model_branch_gradients, const unetstar_model *model, int64_t n, int64_t h, int64_t w,
+    const float *x, const uint8_t *labels, const uint8_t *mask, const unetstar_loss_options *loss,
+    unetstar_branch_gradients *gradients)
 NO_TRAINING(unetstar_model_features, const unetstar_model *model, int64_t h, int64_t w, const float *x, const char *layer,
     int32_t place, double *singular_values, unetstar_features *features)
 NO_TRAINING_NEW(unetstar_metrics, unetstar_metrics_create, unetstar_context *context)

@@ -34,11 +34,6 @@ static int stars_before(const struct us_input *in, const int *stars) {
     return US_MAX(most, stars[in->skip]) + (in->fusion == UNETSTAR_FUSION_STAR);
 }
 
-/* The product inside of a star block, which is no fusion of a skip connection. */
-static int in_block(const struct us_net *net, int unit) {
-    return net->units[unit].residual >= 0;
-}
-
 /* Of C(width + degree, degree), the number of monomials of at most that degree. */
 static double log10_monomials(int64_t width, int64_t degree) {
     double sum = 0;
@@ -59,9 +54,9 @@ void us_net_degree(struct us_degree *d, const struct us_net *net) {
         const int star = in->fusion == UNETSTAR_FUSION_STAR;
         degrees[u] = reached = input_degree(in, degrees);
         stars[u] = stars_before(in, stars);
-        if (in_block(net, u))
+        if (net->units[u].residual >= 0)
             degrees[u] = US_MAX(reached, degrees[net->units[u].residual]);
-        if (in->kind != US_IN_FUSE || in_block(net, u))
+        if (!us_net_fuses_skip(net, u))
             continue;
         d->width[d->fusions] = net->units[in->skip].c_out;
         d->fusion_degree[d->fusions] = d->polynomial ? reached : -1;

@@ -284,12 +284,58 @@ static void main_block(const struct spread *s, int n, int b, float *tmp) {
     }
 }
 
+static double squares(const float *row, int w) {
+    double sum = 0;
+    int i;
+    for (i = 0; i < w * US_LANES; i++)
+        sum += (double)row[i] * (double)row[i];
+    return sum;
+}
+
+/* Before the gradients are carried on: what arrives. */
+static void measure_block(const struct spread *s, int n, int b, float *tmp) {
+    us_training *t = s->t;
+    const int blocks = t->pass.z[s->in->main].blocks, w = s->dx.w;
+    const int concat = s->in->fusion == UNETSTAR_FUSION_CONCAT;
+    struct us_branch_sums sums = {0, 0, 0};
+    int y;
+    for (y = 0; y < s->dx.h; y++) {
+        const float *g = us_map_row(&s->dx, n, b, y);
+        sums.fused += squares(g, w);
+        sums.main += squares(main_gradient_row(s, n, b, y, tmp), w);
+        if (concat) {
+            g = us_map_row(&s->dx, n, b + blocks, y);
+            sums.fused += squares(g, w);
+        } else if (s->in->fusion == UNETSTAR_FUSION_STAR) {
+            us_upsampled_row(&t->pass, s->in, n, b, y, 0, w, tmp, tmp + (size_t)w * US_LANES);
+            t->ctx->kern.mul(tmp, tmp, g, (size_t)w);
+            g = tmp;
+        }
+        sums.skip += squares(g, w);
+    }
+    t->branches->parts[n * blocks + b] = sums;
+}
+
+static void add_parts(us_training *t, int unit) {
+    const int parts = t->pass.n * t->pass.z[t->net->units[unit].in.main].blocks;
+    struct us_branch_sums *sums = &t->branches->units[unit];
+    int i;
+    memset(sums, 0, sizeof *sums);
+    for (i = 0; i < parts; i++) {
+        sums->fused += t->branches->parts[i].fused;
+        sums->main += t->branches->parts[i].main;
+        sums->skip += t->branches->parts[i].skip;
+    }
+}
+
 static void fuse_task(void *arg, int64_t index, int worker) {
     const struct spread *s = (const struct spread *)arg;
     us_training *t = s->t;
     const int blocks = t->pass.z[s->in->main].blocks;
     const int n = (int)(index / blocks), b = (int)(index % blocks);
     float *tmp = (float *)(t->pass.scratch.base + (size_t)worker * t->pass.scratch.each);
+    if (t->branches)
+        measure_block(s, n, b, tmp);
     skip_block(s, n, b, tmp);
     main_block(s, n, b, tmp);
 }
@@ -327,7 +373,10 @@ static int backward_input(us_training *t, const struct us_params *params, int un
         return us_parallel(t->ctx, NULL, pool_task, &s, (int64_t)t->pass.n * s.dx.blocks);
     s.add_skip = t->started[u->in.skip];
     t->started[u->in.skip] = 1;
-    return us_parallel(t->ctx, NULL, fuse_task, &s, (int64_t)t->pass.n * t->pass.z[u->in.main].blocks);
+    code = us_parallel(t->ctx, NULL, fuse_task, &s, (int64_t)t->pass.n * t->pass.z[u->in.main].blocks);
+    if (!code && t->branches)
+        add_parts(t, unit);
+    return code;
 }
 
 /* ---- The pass ---- */

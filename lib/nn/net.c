@@ -436,6 +436,10 @@ int us_net_reads(const struct us_net *net, int reader, int u) {
     return r->residual == u || (r->in.kind != US_IN_IMAGE && (r->in.main == u || r->in.skip == u));
 }
 
+int us_net_fuses_skip(const struct us_net *net, int unit) {
+    return net->units[unit].in.kind == US_IN_FUSE && net->units[unit].residual < 0;
+}
+
 int us_net_last_reader(const struct us_net *net, int u) {
     int last = u, i;
     for (i = u + 1; i < net->n_units; i++)

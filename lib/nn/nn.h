@@ -117,6 +117,8 @@ int64_t us_net_padded(const struct us_net *net, int64_t size);
 int us_net_reads(const struct us_net *net, int reader, int u);
 /* The last unit that an evaluation computes from unit u's value; n_units when the output head does. */
 int us_net_last_reader(const struct us_net *net, int u);
+/* Whether a unit reads a skip connection and what it is fused with; the product inside of a star block is no such fusion. */
+int us_net_fuses_skip(const struct us_net *net, int unit);
 /* Numbers of a kernel: 9, or 1, or of a transposed convolution 4 of a window each. */
 static inline int us_unit_taps(const struct us_unit *u) {
     return u->kind == US_UNIT_CONV3 ? 9 : u->kind == US_UNIT_CONV1 ? 1 : 4;
@@ -259,7 +261,7 @@ int us_calibrator_show(us_calibrator *calibrator, int64_t height, int64_t width,
 int us_calibrator_choose(us_calibrator *calibrator);
 void us_calibrator_result(const us_calibrator *calibrator, struct us_calibration *result);
 
-/* ---- Analysis (analysis.c, spectrum.c) ---- */
+/* ---- Analysis (analysis.c, spectrum.c, degree.c, branches.c) ---- */
 
 #define US_MAX_FUSIONS 5 /* with five levels and a head at full resolution */
 struct us_degree {       /* unetstar_degree, field by field */
@@ -288,6 +290,35 @@ void us_eigenvalues(double *a, int64_t n, double *values);
 /* At a unit, what: UNETSTAR_AT_*, MAIN and SKIP only where its input is a fusion. ELIMIT, ENOMEM. */
 int us_net_features(struct us_features *f, us_context *ctx, const struct us_evaluation_shape *shape,
                     const struct us_folded *folded, const float *x, int unit, int what, double *singular);
+
+#define US_MAX_CHECK_DEGREE 32
+struct us_degree_check_options { /* unetstar_degree_check_options, checked */
+    double range, tolerance;
+    int max_degree, freeze_maxima;
+};
+struct us_degree_check { /* unetstar_degree_check, field by field */
+    int degree, nodes;
+    int64_t values;
+    double level, variation, changed_maxima, changed_activations;
+    double residual[US_MAX_CHECK_DEGREE + 1];
+};
+/* ENOMEM, ECANCELED. */
+int us_net_degree_check(struct us_degree_check *check, us_context *ctx, const struct us_net *net,
+                        const struct us_params *params, int64_t h, int64_t w, const float *x,
+                        const struct us_degree_check_options *options, const us_cancel *cancel);
+
+struct us_branch_batch {
+    int64_t n, h, w;
+    const float *x;              /* (n, in_channels, h, w) */
+    const uint8_t *labels, *mask; /* (n, h, w); mask may be NULL */
+};
+struct us_branch_gradients { /* unetstar_branch_gradients, field by field */
+    int fusions;
+    double loss, saturated, fused[US_MAX_FUSIONS], main[US_MAX_FUSIONS], skip[US_MAX_FUSIONS];
+};
+/* Of one forward and backward pass of training, without dropout; the running statistics stay. ENOMEM, EINVAL (a label). */
+int us_net_branch_gradients(struct us_branch_gradients *g, us_context *ctx, const struct us_net *net,
+                            const struct us_params *params, const struct us_branch_batch *batch, const struct us_loss *loss);
 
 /* ---- Loss of a map of logits (loss.c) ---- */
 

@@ -4,6 +4,17 @@
 
 #include "nn/map.h"
 
+/* Sums of squares of the gradient of the loss at a fusion: of the fused map, of its main part after upsampling, of its skip
+ * connection (through this fusion alone). */
+struct us_branch_sums {
+    double fused, main, skip;
+};
+/* What a backward pass measures at fusions. */
+struct us_branches {
+    struct us_branch_sums *parts;               /* of every image and block of the fusion at work */
+    struct us_branch_sums units[US_MAX_UNITS];  /* of the input of a unit, where it is a fusion */
+};
+
 struct us_training {
     us_context *ctx;
     const struct us_net *net;
@@ -23,6 +34,7 @@ struct us_training {
     float *image;                                        /* the batch */
     float *flipped, *transformed, *partials, *constants, *head_rows;
     void *loss_rows;
+    struct us_branches *branches; /* or NULL */
 
     int state; /* 0: nothing, 1: forward done, 2: loss done, 3: backward done, the maps are overwritten */
 };

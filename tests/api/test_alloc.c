@@ -227,9 +227,20 @@ static int score(struct world *w) {
 }
 static int analyse(struct world *w) {
     static float x[3 * 20 * 24];
+    static uint8_t labels[8 * 8];
+    unetstar_branch_gradients gradients;
     unetstar_features features;
+    unetstar_degree_check_options options;
+    unetstar_degree_check check;
+    int code;
     features.struct_size = sizeof features;
-    return unetstar_model_features(w->t.model, 20, 24, x, "decoder.1.conv.0", UNETSTAR_AT_INPUT, NULL, &features);
+    check.struct_size = sizeof check;
+    unetstar_degree_check_options_init(&options, sizeof options);
+    options.max_degree = 0;
+    code = unetstar_model_features(w->t.model, 20, 24, x, "decoder.1.conv.0", UNETSTAR_AT_INPUT, NULL, &features);
+    code = code ? code : unetstar_model_degree_check(w->t.model, &options, 8, 8, x, NULL, &check);
+    gradients.struct_size = sizeof gradients;
+    return code ? code : unetstar_model_branch_gradients(w->t.model, 1, 8, 8, x, labels, NULL, NULL, &gradients);
 }
 static int find_field(struct world *w) {
     unetstar_image image;

@@ -128,6 +128,159 @@ static void test_degrees_of_star_blocks(void **state) {
     unetstar_model_destroy(model);
 }
 
+/* ---- The degree by numbers ---- */
+
+enum { SIDE = 16 };
+
+static unetstar_degree_check checked(const unetstar_model *model, double range, int32_t max_degree, int32_t freeze) {
+    unetstar_degree_check_options o;
+    unetstar_degree_check c;
+    int d;
+    OK(unetstar_degree_check_options_init(&o, sizeof o));
+    o.range = range;
+    o.max_degree = max_degree;
+    o.freeze_maxima = freeze;
+    memset(&c, 0xee, sizeof c);
+    c.struct_size = sizeof c;
+    OK(unetstar_model_degree_check(model, &o, SIDE, SIDE, x, NULL, &c));
+    assert_int_equal(c.nodes, 2 * (max_degree + 1));
+    assert_int_equal(c.values, 2 * SIDE * SIDE);
+    assert_true(c.variation > 0);
+    near(c.residual[0], 1, 0);
+    for (d = 1; d <= UNETSTAR_MAX_CHECK_DEGREE; d++)
+        assert_true(d <= max_degree ? c.residual[d] >= 0 && c.residual[d] <= c.residual[d - 1] : isnan(c.residual[d]));
+    return c;
+}
+
+/* Initial weights make values smaller from layer to layer, and what is multiplied smaller still. */
+static void enlarge(unetstar_model *model, float factor) {
+    int64_t i, k, count, shape[UNETSTAR_MAX_DIMS];
+    for (i = 0; i < unetstar_model_tensor_count(model); i++) {
+        const char *name = unetstar_model_tensor_name(model, i);
+        int32_t dtype, ndim;
+        float *data;
+        OK(unetstar_model_tensor_shape(model, name, &dtype, &ndim, shape));
+        if (ndim != 4)
+            continue;
+        count = shape[0] * shape[1] * shape[2] * shape[3];
+        data = (float *)malloc((size_t)count * sizeof *data);
+        OK(unetstar_model_tensor_get(model, name, data, count));
+        for (k = 0; k < count; k++)
+            data[k] *= factor;
+        OK(unetstar_model_tensor_set(model, name, data, count));
+        free(data);
+    }
+}
+
+/* The degree that the graph tells is found by numbers that know nothing of it. */
+static void test_check_finds_degree(void **state) {
+    static const int32_t shapes[][3] = {{2, 0, BATCH}, {3, 0, UNETSTAR_NORM_NONE}, {4, 0, BATCH}, {4, 1, BATCH}, {5, 1, BATCH}};
+    int k, fusion;
+    (void)state;
+    for (k = 0; k < COUNT(shapes); k++)
+        for (fusion = UNETSTAR_FUSION_SUM; fusion <= UNETSTAR_FUSION_CONCAT; fusion++) {
+            const int up = (k + fusion) % 3;
+            unetstar_model *model;
+            unetstar_degree_check c;
+            unetstar_degree d;
+            if (shapes[k][0] == 5 && fusion != UNETSTAR_FUSION_STAR) /* the others are enough of what takes long */
+                continue;
+            model = make(fusion, NONE, shapes[k][2], shapes[k][0], shapes[k][1], up);
+            enlarge(model, 2);
+            c = checked(model, 0.9, 7, 1);
+            d.struct_size = sizeof d;
+            OK(unetstar_model_degree(model, &d));
+            assert_int_equal(d.degree, fusion == UNETSTAR_FUSION_STAR ? shapes[k][0] + shapes[k][1] : 1);
+            assert_int_equal(c.degree, d.degree);
+            assert_true(c.residual[d.degree] < 1e-13);
+            assert_true(c.residual[d.degree - 1] > 1e-5);
+            assert_true(c.changed_activations == 0);
+            unetstar_model_destroy(model);
+        }
+}
+
+/* With free maxima a network of sums is no polynomial where windows change, and is one on a ray too short for that. */
+static void test_check_free_maxima(void **state) {
+    unetstar_model *model = make(UNETSTAR_FUSION_SUM, NONE, BATCH, 4, 0, UNETSTAR_UPSAMPLING_NEAREST);
+    unetstar_degree_check c = checked(model, 0.5, 12, 0);
+    (void)state;
+    assert_int_equal(c.degree, -1);
+    assert_true(c.changed_maxima > 0 && c.changed_maxima < 0.5);
+    assert_true(c.residual[1] < 0.1 && c.residual[12] > 1e-6);
+    c = checked(model, 1e-5, 12, 0);
+    assert_int_equal(c.degree, 1);
+    assert_true(c.changed_maxima == 0);
+    unetstar_model_destroy(model);
+}
+
+/* Activations, and norms with statistics of the input, are no polynomials. */
+static void test_check_finds_none(void **state) {
+    static const int32_t kinds[][2] = {{RELU, BATCH},
+                                       {UNETSTAR_ACTIVATION_SILU, BATCH},
+                                       {UNETSTAR_ACTIVATION_GELU, BATCH},
+                                       {NONE, UNETSTAR_NORM_INSTANCE},
+                                       {NONE, UNETSTAR_NORM_GROUP}};
+    int k;
+    (void)state;
+    for (k = 0; k < COUNT(kinds); k++) {
+        unetstar_model *model = make(UNETSTAR_FUSION_STAR, kinds[k][0], kinds[k][1], 3, 0, 0);
+        unetstar_degree_check c = checked(model, 0.9, 6, 1);
+        assert_int_equal(c.degree, -1);
+        assert_true(c.residual[6] > 1e-7);
+        assert_true((c.changed_activations > 0) == (kinds[k][0] == RELU));
+        unetstar_model_destroy(model);
+    }
+}
+
+/* The largest residual at degree 0 of a function that is known: 1 class, all weights 0 but the head's bias. */
+static void test_check_edges(void **state) {
+    unetstar_model *model = make(UNETSTAR_FUSION_STAR, NONE, BATCH, 2, 0, 0);
+    static const float zeros[2 * 8];
+    const float bias[2] = {3, NAN};
+    unetstar_degree_check_options o;
+    unetstar_degree_check c;
+    unetstar_cancel *cancel;
+    (void)state;
+    OK(unetstar_model_tensor_set(model, "out.weight", zeros, 2 * 8));
+    c.struct_size = sizeof c;
+    OK(unetstar_model_degree_check(model, NULL, SIDE, SIDE, x, NULL, &c)); /* constant logits */
+    assert_int_equal(c.degree, 0);
+    assert_true(c.residual[0] == 0 && c.residual[12] == 0 && isnan(c.residual[13]) && c.variation == 0);
+    OK(unetstar_model_tensor_set(model, "out.bias", bias, 2));
+    OK(unetstar_model_degree_check(model, NULL, SIDE, SIDE, x, NULL, &c));
+    assert_int_equal(c.degree, -1);
+    assert_true(isnan(c.residual[0]) && isnan(c.residual[12]));
+    OK(unetstar_degree_check_options_init(&o, sizeof o));
+    o.max_degree = 0;
+    OK(unetstar_model_degree_check(model, &o, 1, 1, x, NULL, &c)); /* one pixel, padded */
+    assert_int_equal(c.nodes, 2);
+    assert_int_equal(c.values, 2);
+    OK(unetstar_cancel_create(&cancel, context));
+    unetstar_cancel_request(cancel);
+    FAILS(UNETSTAR_ECANCELED, unetstar_model_degree_check(model, NULL, SIDE, SIDE, x, cancel, &c));
+    unetstar_cancel_destroy(cancel);
+    FAILS(UNETSTAR_ESHAPE, unetstar_model_degree_check(model, NULL, 0, SIDE, x, NULL, &c));
+    FAILS(UNETSTAR_ELIMIT, unetstar_model_degree_check(model, NULL, SIDE, 1025, x, NULL, &c));
+    c.struct_size = 3;
+    FAILS_NAMING(UNETSTAR_EINVAL, "struct_size", unetstar_model_degree_check(model, NULL, SIDE, SIDE, x, NULL, &c));
+    c.struct_size = sizeof c;
+#define REFUSES(field, value)                                                                                          \
+    OK(unetstar_degree_check_options_init(&o, sizeof o));                                                              \
+    o.field = value;                                                                                                   \
+    FAILS_NAMING(UNETSTAR_EINVAL, #field, unetstar_model_degree_check(model, &o, SIDE, SIDE, x, NULL, &c))
+    REFUSES(range, 0);
+    REFUSES(range, 101);
+    REFUSES(range, NAN);
+    REFUSES(tolerance, -1e-3);
+    REFUSES(tolerance, NAN);
+    REFUSES(max_degree, -1);
+    REFUSES(max_degree, UNETSTAR_MAX_CHECK_DEGREE + 1);
+    REFUSES(freeze_maxima, 2);
+    unetstar_model_destroy(model);
+}
+
+/* ---- Features ---- */
+
 static unetstar_features at(const unetstar_model *model, const char *layer, int32_t place, double *singular) {
     unetstar_features f;
     memset(&f, 0xee, sizeof f);
@@ -225,6 +378,7 @@ static void test_refusals(void **state) {
 /* The same bits on more threads and with the plain kernels. */
 static void test_one_result(void **state) {
     unetstar_context *const first = context;
+    unetstar_degree_check check, wanted;
     unetstar_features want, got;
     double singular[2][16];
     int k;
@@ -238,11 +392,14 @@ static void test_one_result(void **state) {
         OK(unetstar_context_create(&context, &o));
         model = make(UNETSTAR_FUSION_STAR, NONE, BATCH, 3, 0, UNETSTAR_UPSAMPLING_BILINEAR);
         got = at(model, "decoder.2.conv.0", UNETSTAR_AT_INPUT, singular[k]);
+        check = checked(model, 0.5, 4, 0);
         if (k) {
+            assert_memory_equal(&check, &wanted, offsetof(unetstar_degree_check, residual) + 5 * sizeof(double));
             assert_memory_equal(&got, &want, sizeof got);
             assert_memory_equal(singular[0], singular[1], sizeof singular[0]);
         }
         want = got;
+        wanted = check;
         unetstar_model_destroy(model);
         unetstar_context_destroy(context);
     }
@@ -268,6 +425,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_degrees),  cmocka_unit_test(test_degrees_of_star_blocks), cmocka_unit_test(test_image),      cmocka_unit_test(test_fusions),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_one_result),
+        cmocka_unit_test(test_check_finds_degree), cmocka_unit_test(test_check_free_maxima),
+        cmocka_unit_test(test_check_finds_none), cmocka_unit_test(test_check_edges),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

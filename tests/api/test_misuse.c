@@ -365,12 +365,29 @@ static void test_models_and_optimizers(void **state) {
     NULLED("model", unetstar_model_get_options(NULL, &options));
     {
         static const float image[3 * 16 * 16] = {0};
+        static const uint8_t labels[16 * 16] = {0};
+        unetstar_branch_gradients gradients;
         unetstar_degree degree;
+        unetstar_degree_check_options check_options;
+        unetstar_degree_check check;
         unetstar_features features;
         degree.struct_size = sizeof degree;
         features.struct_size = sizeof features;
         NULLED("model", unetstar_model_degree(NULL, &degree));
         NULLED("degree", unetstar_model_degree(model, NULL));
+        NULLED("model", unetstar_model_degree_check(NULL, NULL, 16, 16, image, NULL, &check));
+        NULLED("x", unetstar_model_degree_check(model, NULL, 16, 16, NULL, NULL, &check));
+        NULLED("check", unetstar_model_degree_check(model, NULL, 16, 16, image, NULL, NULL));
+        NULLED("degree check options", unetstar_degree_check_options_init(NULL, sizeof check_options));
+        OK(unetstar_degree_check_options_init(&check_options, sizeof check_options));
+        check.struct_size = sizeof check;
+        OK(unetstar_model_degree_check(model, NULL, 16, 16, image, NULL, &check)); /* options and cancel may be */
+        NULLED("model", unetstar_model_branch_gradients(NULL, 1, 16, 16, image, labels, NULL, NULL, &gradients));
+        NULLED("x", unetstar_model_branch_gradients(model, 1, 16, 16, NULL, labels, NULL, NULL, &gradients));
+        NULLED("labels", unetstar_model_branch_gradients(model, 1, 16, 16, image, NULL, NULL, NULL, &gradients));
+        NULLED("gradients", unetstar_model_branch_gradients(model, 1, 16, 16, image, labels, NULL, NULL, NULL));
+        gradients.struct_size = sizeof gradients;
+        OK(unetstar_model_branch_gradients(model, 1, 16, 16, image, labels, NULL, NULL, &gradients));
         NULLED("model", unetstar_model_features(NULL, 16, 16, image, "encoder.0.conv.0", 0, NULL, &features));
         NULLED("x", unetstar_model_features(model, 16, 16, NULL, "encoder.0.conv.0", 0, NULL, &features));
         NULLED("layer", unetstar_model_features(model, 16, 16, image, NULL, 0, NULL, &features));

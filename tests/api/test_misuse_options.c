@@ -91,6 +91,11 @@ static int with_calibration(const void *o) {
     image.width = image.height = 48;
     return unetstar_model_calibrate(model, list, 1, (const unetstar_calibration_options *)o, NULL);
 }
+static int with_degree_check(const void *o) {
+    unetstar_degree_check check;
+    check.struct_size = sizeof check;
+    return unetstar_model_degree_check(model, (const unetstar_degree_check_options *)o, 8, 8, values, NULL, &check);
+}
 static int with_optimizer(const void *o) {
     unetstar_optimizer *p = (unetstar_optimizer *)64;
     const int code = unetstar_optimizer_create(&p, model, (const unetstar_optimizer_options *)o);
@@ -155,6 +160,7 @@ static int with_source_of_a_fit(const void *o) {
         return unetstar_##name##_init((type *)o, size); \
     }
 INIT(calibration_options, unetstar_calibration_options)
+INIT(degree_check_options, unetstar_degree_check_options)
 INIT(context_options, unetstar_context_options)
 INIT(conv2d_options, unetstar_conv2d_options)
 INIT(loss_options, unetstar_loss_options)
@@ -208,6 +214,7 @@ static const struct options {
     {"prep of a fit", sizeof(unetstar_prep_options), init_prep_options, with_prep_of_a_fit},
     {"source of a fit", sizeof(unetstar_source), init_source, with_source_of_a_fit},
     {"calibration", sizeof(unetstar_calibration_options), init_calibration_options, with_calibration},
+    {"degree check", sizeof(unetstar_degree_check_options), init_degree_check_options, with_degree_check},
 };
 
 static void test_struct_sizes(void **state) {

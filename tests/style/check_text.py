@@ -18,7 +18,7 @@ GENERATED = ('tests/golden/cases', 'tests/golden/sklearn_cases', 'tests/fuzz/cor
              'docs/results')
 LONGEST_LINE, LONGEST_FILE = 130, 700
 LONGEST_COMMAND = 150  # of a shell script
-LONG_FILES = {'include/unetstar.h': 1000}  # the manual
+LONG_FILES = {'include/unetstar.h': 1200}  # the manual
 NOTES = re.compile(r'\b(TO' r'DO|FIX' r'ME|XX' r'X|HA' r'CK)\b')
 PATHS = re.compile(r'(?<![\w.$})>"\'`-])/(work|home|root|Users|mnt)/\w')
 BANNED = re.compile(
