@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/args.h"
+#include "common/baseline.h"
 #include "common/datasets.h"
 #include "common/files.h"
 #include "common/launch.h"
@@ -21,14 +22,16 @@ static const char about[] =
     "each image and for all pixels pooled. DATA is a data set in one of the forms unetstar-train reads; by default\n"
     "its test images are measured (its own test folder, or fold 2 of 4), so that the numbers are those of images\n"
     "the training did not see. Several models, with commas between them, are averaged. With --predictions it\n"
-    "measures maps that were saved by any program.";
+    "measures maps that were saved by any program; with --hessian a filter that learns nothing but its threshold,\n"
+    "the bar below which a network is pointless.";
 
 static const char examples[] =
     "  unetstar-evaluate out/model.safetensors STARE\n"
     "  unetstar-evaluate out/model.safetensors STARE --observer vk    with the second human\n"
     "  unetstar-evaluate a.safetensors,b.safetensors DRIVE -o both --pictures\n"
     "  unetstar-evaluate out/model.safetensors mine --labels labels_ah --all\n"
-    "  unetstar-evaluate --predictions maps/ STARE --fold 0";
+    "  unetstar-evaluate --predictions maps/ STARE --fold 0\n"
+    "  unetstar-evaluate --hessian STARE --fold 0";
 
 static const char closing[] =
     "Files in DIR: metrics.csv, metrics.json, roc.svg, pr.svg, and with --pictures NAME-probability.png and\n"
@@ -41,7 +44,7 @@ struct settings {
     struct data_options data;
     const char *out, *predictions;
     double threshold;
-    int32_t tta, pictures, threads, quiet;
+    int32_t hessian, tta, pictures, threads, quiet;
 };
 
 struct run {
@@ -53,6 +56,7 @@ struct run {
     struct split split;
     char *data_title;
     double stored_threshold; /* of the models, 0: none */
+    struct baseline baseline;
 };
 
 static void settings_arguments(struct args *args, struct settings *settings) {
@@ -70,6 +74,9 @@ static void settings_arguments(struct args *args, struct settings *settings) {
     args_alias(args, "views", "tta");
     args_text(args, "predictions", 0, "DIR", &settings->predictions,
               "instead of MODEL: a folder with maps, NAME.png or NAME-probability.png for each image");
+    args_flag(args, "hessian", &settings->hessian,
+              "instead of MODEL: a filter for dark lines (second derivatives at several scales); it finds as many vessel "
+              "pixels as the labels of the training images have, with --all 11 %");
     args_flag(args, "pictures", &settings->pictures, "also write a map and an error picture of each image");
     data_arguments(args, &settings->data, 1);
     args_common(args, &settings->threads, &settings->quiet);
@@ -100,6 +107,13 @@ static int open_session(struct run *run, const char *list, struct problem *probl
     return error ? problem_from_library(problem, list, error) : find_threshold(run, list, problem);
 }
 
+/* The threshold of the filter: from the images that do not test. */
+static int learn_baseline(struct run *run, struct problem *problem) {
+    const struct settings *settings = &run->settings;
+    return baseline_learn(&run->baseline, run->launch.context, &run->collection, &run->split.train,
+                          settings->data.all ? BASELINE_SHARE : 0, run->launch.cancel, settings->quiet, problem);
+}
+
 static int measure(struct run *run, const char *what, struct problem *problem) {
     const struct settings *settings = &run->settings;
     const struct indices *tested = settings->data.all ? &run->split.train : &run->split.test;
@@ -111,6 +125,10 @@ static int measure(struct run *run, const char *what, struct problem *problem) {
     scoring.context = run->launch.context;
     scoring.session = run->session;
     scoring.predictions = settings->predictions;
+    if (settings->hessian) {
+        scoring.map = baseline_map;
+        scoring.map_user = &run->baseline;
+    }
     scoring.cancel = run->launch.cancel;
     scoring.threshold = settings->threshold;
     scoring.quiet = settings->quiet;
@@ -141,7 +159,7 @@ static int measure(struct run *run, const char *what, struct problem *problem) {
 
 static int run_program(struct run *run, const struct args *args, struct problem *problem) {
     const struct settings *settings = &run->settings;
-    int with_model = !settings->predictions;
+    int with_model = !settings->predictions && !settings->hessian;
     if (launch_start(&run->launch, settings->threads, problem) || make_output_folder(settings->out, problem))
         return -1;
     if (with_model && open_session(run, args->operands[0], problem))
@@ -151,23 +169,30 @@ static int run_program(struct run *run, const struct args *args, struct problem 
         split_make(&run->split, &run->collection, &settings->data, problem))
         return -1;
     run->data_title = collection_title(&run->collection);
-    return measure(run, with_model ? args->operands[0] : settings->predictions, problem);
+    if (settings->hessian && learn_baseline(run, problem))
+        return -1;
+    return measure(run, with_model          ? args->operands[0]
+                        : settings->hessian ? "Hessian filter"
+                                            : settings->predictions,
+                   problem);
 }
 
 static int read_command(struct args *args, struct settings *settings, int argc, char **argv, struct problem *problem) {
-    int wanted;
+    int wanted, without;
     settings_arguments(args, settings);
     if (args_parse(args, argc, argv, problem))
         return -1;
     if (args->help || args->version)
         return 0;
-    wanted = (settings->predictions ? 0 : 1) + (settings->data.synthetic ? 0 : 1);
+    without = settings->predictions || settings->hessian;
+    wanted = (without ? 0 : 1) + (settings->data.synthetic ? 0 : 1);
     if (args->operand_count < wanted)
-        return problem_set(problem, settings->predictions
-                                        ? "name a folder with a data set (--help shows how)"
-                                        : "name a model and a folder with a data set (--help shows how)");
-    if (settings->predictions && isnan(settings->threshold))
-        return problem_set(problem, "--threshold model needs a model; with --predictions give a number");
+        return problem_set(problem, without ? "name a folder with a data set (--help shows how)"
+                                            : "name a model and a folder with a data set (--help shows how)");
+    if (settings->predictions && settings->hessian)
+        return problem_set(problem, "--predictions and --hessian: only one can be measured");
+    if (without && isnan(settings->threshold))
+        return problem_set(problem, "--threshold model needs a model; with --predictions or --hessian give a number");
     if (settings->predictions && !is_folder(settings->predictions))
         return problem_set(problem, "--predictions %s: no such folder", settings->predictions);
     return 0;

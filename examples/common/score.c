@@ -99,6 +99,14 @@ static int run_session(const struct scoring *scoring, const char *name, const st
     return 0;
 }
 
+static int make_map(const struct scoring *scoring, const char *name, const struct opened *opened, float *probability,
+                    struct problem *problem) {
+    if (scoring->map)
+        return scoring->map(scoring->map_user, &opened->photo, opened->mask.data, probability, problem);
+    return scoring->session ? run_session(scoring, name, opened, probability, problem)
+                            : read_prediction(scoring, name, opened, probability, problem);
+}
+
 static int write_pictures(const struct scoring *scoring, const char *name, const struct opened *opened,
                           const float *probability, struct problem *problem) {
     char *base = path_join(scoring->pictures, name);
@@ -142,8 +150,7 @@ static int score_one(const struct scoring *scoring, const struct sample *sample,
             result = problem_set(problem, "%s: out of memory", sample->name);
     }
     if (!result)
-        result = scoring->session ? run_session(scoring, sample->name, &opened, probability, problem)
-                                  : read_prediction(scoring, sample->name, &opened, probability, problem);
+        result = make_map(scoring, sample->name, &opened, probability, problem);
     if (!result)
         result = add_to_metrics(metrics, sample->name, &opened, probability, problem);
     if (!result && scoring->visit) {
@@ -232,6 +239,11 @@ int score_samples(const struct scoring *scoring, const struct collection *collec
     bar_clear(&bar);
     if (!result)
         result = table_from_metrics(table, *metrics, scoring->threshold, problem);
+    if (!result && scoring->map) { /* no probabilities to be calibrated */
+        for (i = 0; i < table->count; i++)
+            table->rows[i].calibration_error = NAN;
+        table->pooled.calibration_error = NAN;
+    }
     if (!result && scoring->observer)
         result = observer_row(scoring, collection, indices, table, problem);
     return result;

@@ -15,10 +15,16 @@ struct scored {
 };
 typedef int (*score_visit)(void *user, const struct scored *scored, struct problem *problem);
 
+/* Makes a map (0 to 1, but no probability) of one photograph by other means than a network. Non-zero: failed. */
+typedef int (*score_map)(void *user, const unetstar_image *photo, const uint8_t *mask, float *map,
+                         struct problem *problem);
+
 struct scoring {
     unetstar_context *context;
     unetstar_session *session; /* NULL: read the maps of `predictions` instead */
     const char *predictions;   /* folder of NAME.png or NAME-probability.png */
+    score_map map;             /* instead of both, NULL: none */
+    void *map_user;
     const unetstar_cancel *cancel;
     double threshold;
     int quiet;
