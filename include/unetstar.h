@@ -531,15 +531,16 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_dataset_fold(unetstar_dataset **train, 
 /* Weights of a U-Net, its options, how its input is preprocessed, and a map of strings. */
 typedef struct unetstar_model unetstar_model;
 
-/* What a stage computes of its input x, c channels wide, E = block_expansion, act the activation:
+/* What a stage computes of its input x, c channels wide, E = block_expansion:
  * DOUBLE_CONV: two 3x3 convolutions, norm and activation after each.
- * STAR: after the block of StarNet (Ma et al., Rewrite the Stars, CVPR 2024):  a + norm(g(act(f1(a)) * f2(a))),  a = norm(lead(x)).
- *   lead is a 3x3 convolution to c channels, f1 and f2 are 1x1 to E c, g is 1x1 back to c, all with bias; the activation is on
- *   f1 alone, so that with activation none the block is a polynomial of twice the degree of its input. Where it differs from
- *   StarNet's: lead is a full convolution, not depthwise, since it changes the number of channels; the residual is a, not x, for
- *   the same reason; there is no second depthwise convolution after g. Dropout comes after g's norm, before a is added. With
- *   E = 3 it has as many weights as DOUBLE_CONV, but 1x1 ones, where Winograd's algorithm has nothing to save, and it keeps 2 E + 2
- *   maps of c channels where DOUBLE_CONV keeps 2: training takes several times the memory. */
+ * STAR: after the block of StarNet (Ma et al., Rewrite the Stars, CVPR 2024),
+ *           a + norm(g(activation(f1(a)) * f2(a))),   a = norm(lead(x)).
+ *   lead is a 3x3 convolution to c channels, f1 and f2 are 1x1 to E c, g is 1x1 back to c, all with bias. The activation is
+ *   on f1 alone: with activation none the block is a polynomial of twice the degree of its input. StarNet's differs: its 3x3
+ *   convolutions are depthwise, and there is a second one after g; here lead is a full one, since it changes the number of
+ *   channels, and for the same reason a is added, not x. Dropout comes after g's norm, before a is added. With E = 3 it has
+ *   about as many weights and multiply-adds as DOUBLE_CONV; but a 1x1 convolution gains nothing from Winograd's algorithm,
+ *   and there are 2 E + 2 maps of c channels instead of 2: it is slower, and training takes several times the memory. */
 enum { UNETSTAR_BLOCK_DOUBLE_CONV = 0, UNETSTAR_BLOCK_STAR = 1 };
 /* What happens to a skip connection and the upsampled map it meets. */
 enum { UNETSTAR_FUSION_SUM = 0, UNETSTAR_FUSION_STAR = 1, UNETSTAR_FUSION_CONCAT = 2 };
@@ -548,12 +549,13 @@ enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP 
  * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more
  * exact of its own setting and the model's. INT8 is for sessions of calibrated models (unetstar_model_calibrate): all 3x3
  * convolutions but the first take 8-bit inputs and compute in integers, exactly, with 16-bit weights; most maps are held in
- * bytes, but none with star blocks, of which only the 3x3 convolutions are in 8 bits; docs/embedding.md has the memory, docs/performance.md the time, which need not be less. */
+ * bytes; docs/embedding.md has the memory, docs/performance.md the time, which need not be less. Of star blocks the 1x1
+ * convolutions and all maps stay in float. */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
-/* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is a block (two
- * 3x3 convolutions, norm and activation after each) and a 2x2 max-pool; each decoder stage a block and an upsampling,
- * then the fusion with the skip connection of that resolution, except at full resolution; a 1x1 head gives the classes.
+/* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is a block
+ * and a 2x2 max-pool; each decoder stage a block and an upsampling, then the fusion with the skip connection of that
+ * resolution, except at full resolution; a 1x1 head gives the classes.
  * full_resolution_head fuses the full-resolution skip too and adds a block there: without it the output is
  * constant on 2x2 blocks. deep_supervision adds a 1x1 head to every earlier decoder stage, used in training. */
 typedef struct unetstar_model_options {
@@ -934,11 +936,12 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_metrics_curve(unetstar_metrics *metrics
 
 /* ---- Analysis ----------------------------------------------------------------------------------------------------- */
 
-/* What a way of fusing, and star blocks, do to a network. Without activations and with batch norm (in evaluation a scale and a shift) or none,
- * every layer but a star and max-pooling is affine, so that wherever the maxima stay the same pixels' the logits are a polynomial
- * of the input. A star adds the degrees of what it multiplies, a sum or concatenation takes the larger. One factor of each star
- * is an encoder's map, of degree 1: the original network has degree 2, 3, 4 after its fusions. With sums it has 1, and still is
- * not linear, because of max-pooling. A star block doubles the degree of what enters it, in encoder and decoder alike. */
+/* What a way of fusing, and star blocks, do to a network. Without activations and with batch norm (in evaluation a scale and a
+ * shift) or none, every layer but a star and max-pooling is affine, so that wherever the maxima stay the same pixels' the
+ * logits are a polynomial of the input. A star adds the degrees of what it multiplies, a sum or concatenation takes the larger.
+ * One factor of each fusion is an encoder's map, of degree 1: the original network has degree 2, 3, 4 after its fusions. With
+ * sums it has 1, and still is not linear, because of max-pooling. A star block doubles the degree of what enters it, in encoder
+ * and decoder alike. */
 enum { UNETSTAR_MAX_FUSIONS = 5 }; /* a model has no more */
 typedef struct unetstar_degree {
     size_t struct_size;

@@ -59,8 +59,9 @@ const char *settings_metric_name(int32_t metric) {
 void settings_describe_model(const unetstar_model_options *model, char *text, size_t size) {
     snprintf(text, size, "fusion %s, activation %s, norm %s, %s%d levels, narrow %g, %d input channel%s%s",
              choice_name(settings_fusions, model->fusion), choice_name(settings_activations, model->activation),
-             choice_name(norms, model->norm), model->block == UNETSTAR_BLOCK_STAR ? "star blocks, " : "", (int)model->levels, model->narrow, (int)model->in_channels,
-             model->in_channels == 1 ? "" : "s", model->full_resolution_head ? ", full-resolution head" : "");
+             choice_name(norms, model->norm), model->block == UNETSTAR_BLOCK_STAR ? "star blocks, " : "",
+             (int)model->levels, model->narrow, (int)model->in_channels, model->in_channels == 1 ? "" : "s",
+             model->full_resolution_head ? ", full-resolution head" : "");
 }
 
 void settings_init(struct settings *settings, int32_t preset) {
@@ -107,7 +108,8 @@ static void network_arguments(struct args *args, unetstar_model_options *model) 
     args_choice(args, "norm", norms, &model->norm, "after every convolution");
     args_int32(args, "norm-groups", &model->norm_groups, 1, 4096, "groups of --norm group");
     args_choice(args, "block", blocks, &model->block, "two 3x3 convolutions, or one and the star block of 1x1 ones");
-    args_int32(args, "block-expansion", &model->block_expansion, 1, 4, "width of a star block's branches, in widths of the stage");
+    args_int32(args, "block-expansion", &model->block_expansion, 1, 4,
+               "width of a star block's branches, in widths of the stage");
     args_choice(args, "upsampling", upsamplings, &model->upsampling, "in the decoder");
     args_int32(args, "levels", &model->levels, 2, 5, "stages of encoder and decoder");
     args_double(args, "narrow", &model->narrow, 1e-3, 16, "width: the first stage has 64 times this many channels");

@@ -78,8 +78,8 @@ static void downsample_logit_gradient(us_training *t) {
 
 /* ---- From a unit's value to its z ---- */
 
-/* Rows [y0, y1) of a complete gradient, handed on to the residual, taken back through dropout and activation and added to the sums of the norm, while they
- * are in the cache: rows in order from 0 on, by one task for a block of an image. */
+/* Rows [y0, y1) of a complete gradient, handed on to the residual, taken back through dropout and activation and added to the
+ * sums of the norm, while they are in the cache: rows in order from 0 on, by one task for a block of an image. */
 static void finish_rows(us_training *t, int unit, int n, int b, int y0, int y1) {
     const struct us_unit *u = &t->net->units[unit];
     const struct us_map *z = &t->pass.z[unit];
@@ -354,7 +354,7 @@ static int backward_input(us_training *t, const struct us_params *params, int un
     int code;
     if (u->in.kind == US_IN_IMAGE)
         return 0;
-    if (u->in.kind == US_IN_UNIT) { /* two branches and a residual meet; elsewhere another reader could be a head, which comes later */
+    if (u->in.kind == US_IN_UNIT) { /* of a star block two branches; else the only other reader is a head, which comes later */
         const int add = t->started[u->in.main];
         t->started[u->in.main] = 1;
         return backward_data(t, params, unit, &t->grads[u->in.main], add);

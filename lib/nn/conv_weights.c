@@ -1,6 +1,6 @@
 /*
- * conv_weights.c - backward-weights of the 3x3 and the 1x1 convolution over whole maps, direct: a partial is a run of rows of one image with
- * about 2,048 pixels, one chain an element (partials.c adds them).
+ * conv_weights.c - backward-weights of the 3x3 and the 1x1 convolution over whole maps, direct: a partial is a run of rows
+ * of one image with about 2,048 pixels, one chain an element (partials.c adds them).
  */
 #include "nn/map.h"
 

@@ -2,11 +2,12 @@
  * nn.h - the network: its graph, weights, memory plan, forward and backward passes, losses; and layers as plain functions.
  *
  * The U-Net is a list of units in the order they run. A unit is one convolution with what follows it: z = conv(input) + bias,
- * value = dropout(activation(scale * z + shift)), where scale and shift are the norm; at the end of a star block the value of the
- * block's first unit is added to that (the residual). Only z is stored; by an evaluation, of a unit with a residual, its value. A unit's input is an
- * expression of earlier units' values (itself, max-pooled, or upsampled and fused with a skip connection), computed row by row
- * into a thread's scratch when a convolution asks for it (source.c). So no pass over memory exists for norm, activation,
- * pooling, upsampling or fusion, in training or in evaluation; and a map of a whole image could as well be a ring of rows.
+ * value = dropout(activation(scale * z + shift)), where scale and shift are the norm; the last unit of a star block adds the
+ * value of the block's first to that, its residual. Only z is stored (an evaluation stores the value where there is a residual).
+ * A unit's input is an expression of earlier units' values (itself, max-pooled, or upsampled and fused with a skip connection;
+ * in a star block the product of the two branches), computed row by row into a thread's scratch when a convolution asks for it
+ * (source.c). So no pass over memory exists for norm, activation, pooling, upsampling or fusion, in training or in evaluation;
+ * and a map of a whole image could as well be a ring of rows.
  *
  * Maps are nChw16c: [image][block of 16 channels][row][column][16], lanes past the last channel are +0.
  */

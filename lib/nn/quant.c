@@ -26,8 +26,8 @@ int us_quant_takes_unit(const struct us_net *net, int unit) {
     return u->kind == US_UNIT_CONV3 && u->in.kind != US_IN_IMAGE;
 }
 
-/* Star blocks keep their values in floats: a residual would carry the error of one block into all that follow. Statistics are taken
- * of floats. The head's input costs little memory, and its bits are the nearest to the output. */
+/* Statistics are taken of floats. The head's input costs little memory, and its bits are the nearest to the output. Star blocks
+ * keep floats: residuals hand on what they are given, errors too. */
 int us_quant_takes_value(const struct us_net *net, int unit) {
     const struct us_unit *u = &net->units[unit];
     return net->options.block == UNETSTAR_BLOCK_DOUBLE_CONV && u->kind == US_UNIT_CONV3 &&

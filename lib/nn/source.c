@@ -82,7 +82,9 @@ int us_value_affine(const struct us_pass *pass, int unit, int n, int b, struct u
     const size_t at = (size_t)n * pass->coefficient_step[unit] + (size_t)b * US_LANES;
     affine->scale = affine->shift = NULL;
     affine->relu = 0;
-    if (pass->z[unit].quant || pass->residual[unit] >= 0 || (u->act != US_ACT_NONE && u->act != US_ACT_RELU) || (u->dropout && pass->dropout))
+    if (pass->z[unit].quant || pass->residual[unit] >= 0)
+        return 0;
+    if ((u->act != US_ACT_NONE && u->act != US_ACT_RELU) || (u->dropout && pass->dropout))
         return 0;
     if (pass->scale[unit]) {
         affine->scale = pass->scale[unit] + at;

@@ -423,7 +423,8 @@ static int stop(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_degrees),  cmocka_unit_test(test_degrees_of_star_blocks), cmocka_unit_test(test_image),      cmocka_unit_test(test_fusions),
+        cmocka_unit_test(test_degrees_of_star_blocks),
+        cmocka_unit_test(test_degrees),  cmocka_unit_test(test_image),      cmocka_unit_test(test_fusions),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_one_result),
         cmocka_unit_test(test_check_finds_degree), cmocka_unit_test(test_check_free_maxima),
         cmocka_unit_test(test_check_finds_none), cmocka_unit_test(test_check_edges),

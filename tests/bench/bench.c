@@ -140,6 +140,7 @@ static int write_json(const struct bench *bench, struct problem *problem) {
     json_integer(&json, "channels", o->channels);
     json_text(&json, "fusion", options_fusion(o));
     json_text(&json, "activation", options_activation(o));
+    json_text(&json, "block", options_block(o));
     json_text(&json, "precision", options_precision(o));
     json_integer(&json, "batch", o->batch);
     json_integer(&json, "patch_width", o->size[0]);

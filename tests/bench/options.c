@@ -7,6 +7,8 @@
 
 static const struct choice fusions[] = {
     {"sum", UNETSTAR_FUSION_SUM}, {"star", UNETSTAR_FUSION_STAR}, {"concat", UNETSTAR_FUSION_CONCAT}, {NULL, 0}};
+static const struct choice blocks[] = {
+    {"double-conv", UNETSTAR_BLOCK_DOUBLE_CONV}, {"star", UNETSTAR_BLOCK_STAR}, {NULL, 0}};
 static const struct choice activations[] = {{"none", UNETSTAR_ACTIVATION_NONE},
                                             {"relu", UNETSTAR_ACTIVATION_RELU},
                                             {"leaky-relu", UNETSTAR_ACTIVATION_LEAKY_RELU},
@@ -30,6 +32,10 @@ static const struct choice part_names[] = {
 const char *options_fusion(const struct bench_options *options) {
     return choice_name(fusions, options->fusion);
 }
+const char *options_block(const struct bench_options *options) {
+    return choice_name(blocks, options->block);
+}
+
 const char *options_activation(const struct bench_options *options) {
     return choice_name(activations, options->activation);
 }
@@ -57,6 +63,8 @@ static void defaults(struct bench_options *options) {
     options->channels = 3;
     options->fusion = UNETSTAR_FUSION_STAR;
     options->activation = UNETSTAR_ACTIVATION_NONE;
+    options->block = UNETSTAR_BLOCK_DOUBLE_CONV;
+    options->block_expansion = 3;
     options->precision = UNETSTAR_PRECISION_FAST;
     options->size[0] = options->size[1] = 96;
     options->image[0] = 704;
@@ -79,6 +87,8 @@ static void table(struct args *args, struct bench_options *o) {
     args_int32(args, "channels", &o->channels, 1, 8, "of the input");
     args_choice(args, "fusion", fusions, &o->fusion, "of a skip connection");
     args_choice(args, "activation", activations, &o->activation, "after every norm");
+    args_choice(args, "block", blocks, &o->block, "of a stage");
+    args_int32(args, "block-expansion", &o->block_expansion, 1, 4, "of star blocks");
     args_choice(args, "precision", precisions, &o->precision, "of convolutions; exact: direct, without Winograd");
     args_int32(args, "batch", &o->batch, 1, 4096, "patches of a training step");
     args_size(args, "size", o->size, 16, 4096, "of a patch, width x height");

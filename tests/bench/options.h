@@ -16,7 +16,7 @@ enum {
 
 struct bench_options {
     double narrow;
-    int32_t batch, channels, fusion, activation, precision;
+    int32_t batch, channels, fusion, activation, precision, block, block_expansion;
     int32_t size[2], image[2]; /* width, height */
     int32_t isa, threads, steps, rounds;
     int32_t profile, runner, quiet;
@@ -28,6 +28,7 @@ struct bench_options {
 int options_read(struct bench_options *options, int argc, char **argv, struct problem *problem);
 const char *options_fusion(const struct bench_options *options);
 const char *options_activation(const struct bench_options *options);
+const char *options_block(const struct bench_options *options);
 const char *options_precision(const struct bench_options *options);
 const char *options_isa(const struct bench_options *options);
 

@@ -61,6 +61,8 @@ static int open_model(struct subject *subject) {
     options.in_channels = o->channels;
     options.fusion = o->fusion;
     options.activation = o->activation;
+    options.block = o->block;
+    options.block_expansion = o->block_expansion;
     options.precision = o->precision;
     return unetstar_model_create(&subject->model, subject->context, &options);
 }
