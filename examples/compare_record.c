@@ -422,11 +422,18 @@ int record_read(struct record *record, const char *path, struct problem *problem
 
 /* ---- Comparing ---- */
 
+/* Options that older records do not have, and what these were made with. */
+static const char *const later_options[][2] = {{"block", "double-conv"}, {"block-expansion", "3"}, {"noise", "0"},
+                                               {"blur", "0"},            {"color-mix", "0"},       {"clahe-jitter", "0"}};
+
 static const char *fact(const struct facts *facts, const char *name) {
     size_t i;
     for (i = 0; i < facts->count; i++)
         if (!strcmp(facts->names[i], name))
             return facts->values[i];
+    for (i = 0; i < sizeof later_options / sizeof later_options[0]; i++)
+        if (!strcmp(later_options[i][0], name))
+            return later_options[i][1];
     return "(none)";
 }
 

@@ -230,6 +230,14 @@ more = record("cost", "concat-none-foldown-seed2024")["multiply_adds"]
 checks.check("of concatenation too", more - sums["multiply_adds"]
              == 256 * 9 * (256 * 128 // 64 + 128 * 64 // 16 + 64 * 32 // 4), more)
 
+code, out, error = run(COMPARE, "--synthetic", 3, "--synthetic-size", "64x48", "--fold", "own", "--patch", 16, "--batch", 1,
+                       "--epochs", 1, "--steps", 1, "--fusion", "sum", "--activation", "none", "--quiet", "--narrow", 0.25,
+                       "--levels", 2, "--block", "star", "--block-expansion", 2, "-o", at("star"))
+# Widths 16 and 32; a block of a in, b out: 9 a b, then 3 times 2 b^2. Stages at 1, 1/4, 1/16 and 1/4 of the pixels.
+checks.check("of star blocks", record("star", "sum-none-foldown-seed2024")["multiply_adds"]
+             == 256 * (9 * 16 + 6 * 16 ** 2 + (9 * 16 * 32 + 6 * 32 ** 2) // 4 + (9 * 32 ** 2 + 6 * 32 ** 2) // 16
+                       + (9 * 32 * 16 + 6 * 16 ** 2) // 4 + 2 * 16), error)
+
 # A network that has learned something: areas from histograms against exact ones.
 code, out, error = run(COMPARE, "--synthetic", 4, "--synthetic-size", "128x128", "--folds", 2, "--fold", "0", "--narrow",
                        0.125, "--patch", 48, "--epochs", 2, "--steps", 40, "--validation", "none", "--lr", 0.003,
@@ -249,6 +257,13 @@ path = at("whole", "records", records[0])
 refused("other options are refused", run(COMPARE, *MATRIX, "--lr", 0.001, "-o", at("whole")), 1, "--lr 0.0005", "0.001",
         records[0].split("-")[0], "--again")
 good = read(path)
+older = json.loads(good)
+for option in ("block", "block-expansion", "noise", "blur", "color-mix", "clahe-jitter"):
+    del older["options"][option]
+write(path, json.dumps(older).encode())
+code, out, error = run(COMPARE, *MATRIX, "-o", at("whole"))
+checks.check("records from before an option have its default", code == 0 and "16 of 16" in error, error)
+refused("and no other value", run(COMPARE, *MATRIX, "--block", "star", "-o", at("whole")), 1, "--block", "double-conv")
 write(path, good.replace(b'"numerics_version": ', b'"numerics_version": 9'))
 refused("another results version is refused", run(COMPARE, *MATRIX, "-o", at("whole")), 1, path, "version 9", "--again")
 refused("records that disagree are not reported", run(COMPARE, "--report-only", "-o", at("whole")), 1, "version 9")

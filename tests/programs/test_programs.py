@@ -238,6 +238,7 @@ for name, options in (
         ("green, no validation, augmentation", "--color green --validation none --brightness 0.1 --contrast 0.1 "
          "--gamma-jitter 0.2 --standardize --masked-loss"),
         ("instance norm, exact", "--norm instance --activation leaky-relu --leaky-slope 0.2 --precision exact"),
+        ("star blocks", "--block star --block-expansion 2 --activation relu6"),
         ("all images", "--all")):
     folder = at("option-" + name.split(",")[0].replace(" ", "-"))
     code, out, error = run(TRAIN, *SHORT, *options.split(), "-o", folder)
