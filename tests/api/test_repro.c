@@ -59,7 +59,7 @@ static void recipe_sum(struct recipe *r) {
 static void recipe_star_blocks(struct recipe *r) {
     recipe_ci(r);
     r->model.block = UNETSTAR_BLOCK_STAR;
-    r->model.narrow = 0.2;
+    r->model.narrow = 0.15;
     r->model.levels = 3;
     r->model.activation = UNETSTAR_ACTIVATION_RELU6;
     r->model.dropout = 0.1;

@@ -81,11 +81,11 @@ def plan(levels, emulated, release):
                 yield level, [1, 2, 3], 10, cases
         elif not emulated:
             yield level, [3] if slow else [1, 2, 3], 2 if slow else 10, cases
-            yield level, [3] if slow else [1, 2], 1 if slow else 3, [STAR_BLOCKS]
+            if not slow:
+                yield level, [1, 2], 3, [STAR_BLOCKS]
         elif level == levels[-1]:
             yield level, [1, 3], 2, cases[::2]
             yield level, [3], 2, cases[1::2]
-            yield level, [2], 1, [STAR_BLOCKS]
         else:
             yield level, [2], 1, cases[:1] if slow else cases[1:3]
 
