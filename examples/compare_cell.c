@@ -6,7 +6,6 @@
 
 #include "common/bar.h"
 #include "common/loader.h"
-#include "common/score.h"
 #include "compare.h"
 
 struct work {
@@ -20,13 +19,11 @@ struct work {
     unetstar_model *model;
     unetstar_optimizer *optimizer;
     unetstar_trainer *trainer;
-    unetstar_metrics *whole; /* all pixels of the test images, without a mask */
     char *checkpoint, *log, *facts, *pictures; /* pictures: folder, NULL: none */
     cell_progress progress;
     void *user;
     double epoch_started;
     int pause, resumed;
-    size_t tested;
 };
 
 /* Of a block at one pixel of its stage. */
@@ -228,102 +225,21 @@ static int train(struct work *work, struct problem *problem) {
 
 /* ---- Testing ---- */
 
-static void count_pixel(struct record *record, int r, float probability, int vessel) {
-    struct score_histogram *histogram = &record->histograms[r];
-    struct calibration_bins *bins = &record->calibration[r];
-    int k = (int)((double)probability * CALIBRATION_BINS);
-    (vessel ? histogram->vessel : histogram->background)[score_bin(probability)]++;
-    k = k < 0 ? 0 : k < CALIBRATION_BINS ? k : CALIBRATION_BINS - 1;
-    bins->pixels[k]++;
-    bins->vessels[k] += vessel;
-    bins->probability[k] += (double)probability;
-}
-
-static int visit(void *user, const struct scored *scored, struct problem *problem) {
-    struct work *work = user;
-    int64_t i;
-    int error = unetstar_metrics_add_image(work->whole, scored->name, scored->width, scored->height,
-                                           scored->probability, scored->label, NULL);
-    if (error)
-        return problem_from_library(problem, scored->name, error);
-    for (i = 0; i < scored->width * scored->height; i++) {
-        int r = scored->mask && !scored->mask[i] ? REGION_WHOLE : REGION_FIELD;
-        for (; r < REGIONS; r++)
-            count_pixel(&work->record, r, scored->probability[i], scored->label[i] != 0);
-    }
-    work->tested++;
-    return work->progress(work->user, 0.95 + 0.05 * (double)work->tested / (double)work->split.test.count, "testing")
-               ? problem_set(problem, "interrupted")
-               : 0;
-}
-
-static void take_counts(long long counts[COUNTS], const unetstar_scores *scores) {
-    counts[TP] = (long long)scores->true_positives;
-    counts[FP] = (long long)scores->false_positives;
-    counts[TN] = (long long)scores->true_negatives;
-    counts[FN] = (long long)scores->false_negatives;
-}
-
-static int take_scores(struct record *record, int r, const struct table *table, unetstar_metrics *metrics,
-                       struct problem *problem) {
-    size_t i;
-    int k;
-    for (i = 0; i < table->count; i++) {
-        struct image_result *image = &record->images[i];
-        take_counts(image->counts[r], &table->rows[i]);
-        image->roc[r] = table->rows[i].roc_auc;
-        image->average_precision[r] = table->rows[i].average_precision;
-        image->f1[r] = table->rows[i].f1;
-        image->cl_dice[r] = table->rows[i].cl_dice;
-    }
-    take_counts(record->counts[r], &table->pooled);
-    record->roc[r] = table->pooled.roc_auc;
-    record->pr[r] = table->pooled.pr_auc;
-    record->average_precision[r] = table->pooled.average_precision;
-    for (k = 0; k < 2; k++) {
-        struct curve *curve = &record->curves[r][k];
-        int64_t count = 0;
-        int error = unetstar_metrics_curve(metrics, k ? UNETSTAR_CURVE_PR : UNETSTAR_CURVE_ROC, CURVE_MOST, curve->x,
-                                           curve->y, &count);
-        if (error)
-            return problem_from_library(problem, NULL, error);
-        curve->count = (size_t)count;
-    }
-    return 0;
-}
-
 static int measure(struct work *work, struct problem *problem) {
     struct scoring scoring = {0};
-    struct table field = {0}, whole = {0};
     unetstar_session_options options;
-    unetstar_metrics *metrics = NULL;
     const unetstar_model *models[1];
     int result;
     unetstar_session_options_init(&options, sizeof options);
     options.views = work->settings.tta;
     models[0] = work->model;
-    result = unetstar_metrics_create(&work->whole, work->launch->context);
-    if (!result)
-        result = unetstar_session_create(&scoring.session, work->launch->context, models, 1, &options);
+    result = unetstar_session_create(&scoring.session, work->launch->context, models, 1, &options);
     if (result)
         return problem_from_library(problem, NULL, result);
     scoring.context = work->launch->context;
     scoring.cancel = work->launch->cancel;
-    scoring.threshold = 0.5;
-    scoring.quiet = 1;
-    scoring.visit = visit;
-    scoring.user = work;
     scoring.pictures = work->pictures;
-    result = score_samples(&scoring, &work->plan->collection, &work->split.test, &field, &metrics, problem);
-    if (!result)
-        result = table_from_metrics(&whole, work->whole, 0.5, problem);
-    if (!result)
-        result = take_scores(&work->record, REGION_FIELD, &field, metrics, problem);
-    if (!result)
-        result = take_scores(&work->record, REGION_WHOLE, &whole, work->whole, problem);
-    table_free(&field);
-    table_free(&whole);
-    unetstar_metrics_destroy(metrics);
+    result = record_measure(&work->record, &scoring, work->plan, &work->split.test, work->progress, work->user, problem);
     unetstar_session_destroy(scoring.session);
     return result;
 }
@@ -413,7 +329,6 @@ int cell_run(const struct plan *plan, const struct cell *cell, const struct laun
     }
     if (code == EXIT_FAILED && unetstar_cancel_requested(launch->cancel))
         code = EXIT_INTERRUPTED;
-    unetstar_metrics_destroy(work.whole);
     unetstar_trainer_destroy(work.trainer);
     unetstar_optimizer_destroy(work.optimizer);
     unetstar_model_destroy(work.model);

@@ -42,7 +42,7 @@ struct arg {
     char initial[64];
 };
 
-#define ARGS_MAX 128
+#define ARGS_MAX 160
 struct args {
     const char *program;
     const char *usage;    /* what follows the program's name */

@@ -76,11 +76,12 @@ int baseline_learn(struct baseline *baseline, unetstar_context *context, const s
     return result;
 }
 
-int baseline_map(void *user, const unetstar_image *photo, const uint8_t *mask, float *map, struct problem *problem) {
+int baseline_map(void *user, const struct sample *sample, const unetstar_image *photo, const uint8_t *mask, float *map,
+                 struct problem *problem) {
     const struct baseline *baseline = user;
     float threshold = (float)baseline->threshold;
     int64_t n = photo->width * photo->height, i;
-    (void)problem;
+    (void)sample, (void)problem;
     hessian_vesselness(map, photo, mask);
     for (i = 0; i < n; i++)
         map[i] = map[i] / (map[i] + threshold);

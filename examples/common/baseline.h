@@ -21,6 +21,7 @@ int baseline_learn(struct baseline *baseline, unetstar_context *context, const s
                    struct problem *problem);
 /* A map from 0 to 1, 0.5 at the threshold, in the order of the responses; `user` is a struct baseline. It is no
  * probability. Fits scoring.map. */
-int baseline_map(void *user, const unetstar_image *photo, const uint8_t *mask, float *map, struct problem *problem);
+int baseline_map(void *user, const struct sample *sample, const unetstar_image *photo, const uint8_t *mask, float *map,
+                 struct problem *problem);
 
 #endif

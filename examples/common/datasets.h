@@ -38,6 +38,7 @@ struct collection {
 struct data_options {
     const char *labels, *masks, *observer; /* NULL: the layout's own */
     int32_t layout;                        /* index + 1 into the layouts, 0: recognise */
+    int32_t find_observer;                 /* without `observer`: the second human's labels where they are known */
     int32_t folds, fold;                   /* fold -1: the shipped split, else fold 2 */
     int32_t all;
     int32_t synthetic; /* number of synthetic pictures, 0: none */

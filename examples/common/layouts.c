@@ -216,6 +216,35 @@ static int open_labels(const struct reading *reading, struct role *role, const c
     return result;
 }
 
+/* The usual second human beside these labels, NULL: none is known. */
+static const char *known_observer(const char *labels) {
+    static const char *const pairs[][2] = {{"ah", "vk"},
+                                           {"labels-ah", "labels-vk"},
+                                           {"labels_ah", "labels_vk"},
+                                           {"1st_manual", "2nd_manual"},
+                                           {"1stHO", "2ndHO"}};
+    size_t i;
+    for (i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (!strcmp(pairs[i][0], labels))
+            return pairs[i][1];
+    return NULL;
+}
+
+static int open_observers(struct reading *reading, const char *labels, struct problem *problem) {
+    const char *name = reading->options->observer;
+    int result;
+    if (!name && reading->options->find_observer)
+        name = known_observer(labels);
+    if (!name)
+        return 0;
+    result = open_labels(reading, &reading->observers, name, problem);
+    if (result <= 0)
+        return result;
+    /* A folder that is missing matters when an observer's label is asked for. */
+    problem->text[0] = 0;
+    return 0;
+}
+
 static int open_masks(struct reading *reading, struct problem *problem) {
     const char *wanted = reading->options->masks;
     if (wanted && !strcmp(wanted, "none"))
@@ -267,14 +296,13 @@ static int read_opened_part(struct reading *reading, struct collection *collecti
     if (!name)
         return -1;
     labels = open_labels(reading, &reading->labels, name, problem);
+    if (labels == 0 && open_observers(reading, name, problem))
+        labels = -1;
     free(name);
     /* DRIVE's newer download leaves the test labels out; whether they are needed is known when the split is made. */
     if (labels < 0 || (labels > 0 && part != PART_TEST))
         return -1;
     labelled = labels == 0;
-    if (reading->options->observer &&
-        open_labels(reading, &reading->observers, reading->options->observer, problem) < 0)
-        return -1;
     if (open_masks(reading, problem))
         return -1;
     if (role_list(&reading->images, "", layout->key_end, !layout->images[0], 0, problem))

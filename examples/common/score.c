@@ -99,12 +99,12 @@ static int run_session(const struct scoring *scoring, const char *name, const st
     return 0;
 }
 
-static int make_map(const struct scoring *scoring, const char *name, const struct opened *opened, float *probability,
-                    struct problem *problem) {
+static int make_map(const struct scoring *scoring, const struct sample *sample, const struct opened *opened,
+                    float *probability, struct problem *problem) {
     if (scoring->map)
-        return scoring->map(scoring->map_user, &opened->photo, opened->mask.data, probability, problem);
-    return scoring->session ? run_session(scoring, name, opened, probability, problem)
-                            : read_prediction(scoring, name, opened, probability, problem);
+        return scoring->map(scoring->map_user, sample, &opened->photo, opened->mask.data, probability, problem);
+    return scoring->session ? run_session(scoring, sample->name, opened, probability, problem)
+                            : read_prediction(scoring, sample->name, opened, probability, problem);
 }
 
 static int write_pictures(const struct scoring *scoring, const char *name, const struct opened *opened,
@@ -150,7 +150,7 @@ static int score_one(const struct scoring *scoring, const struct sample *sample,
             result = problem_set(problem, "%s: out of memory", sample->name);
     }
     if (!result)
-        result = make_map(scoring, sample->name, &opened, probability, problem);
+        result = make_map(scoring, sample, &opened, probability, problem);
     if (!result)
         result = add_to_metrics(metrics, sample->name, &opened, probability, problem);
     if (!result && scoring->visit) {
@@ -166,33 +166,20 @@ static int score_one(const struct scoring *scoring, const struct sample *sample,
 }
 
 /* The second human's label counts as a map of probabilities 0 and 1. */
-static int score_observer(const struct scoring *scoring, const struct sample *sample, unetstar_metrics *metrics,
-                          struct problem *problem) {
-    unetstar_dataset *first = NULL, *second = NULL;
-    struct opened truth, human;
-    float *probability = NULL;
+int observer_map(void *user, const struct sample *sample, const unetstar_image *photo, const uint8_t *mask, float *map,
+                 struct problem *problem) {
+    unetstar_dataset *second = NULL;
+    struct opened human;
     int64_t i;
-    int result = unetstar_dataset_create(&first, scoring->context);
-    if (!result)
-        result = unetstar_dataset_create(&second, scoring->context);
+    int result = unetstar_dataset_create(&second, user);
+    (void)photo, (void)mask; /* load_observer knows that the label has the photograph's size */
     if (result)
-        problem_from_library(problem, NULL, result);
-    if (!result)
-        result = load_sample(first, sample, problem);
-    if (!result)
-        result = load_observer(second, sample, problem);
-    if (!result)
-        result = open_parts(first, &truth, problem);
+        return problem_from_library(problem, NULL, result);
+    result = load_observer(second, sample, problem);
     if (!result)
         result = open_parts(second, &human, problem);
-    if (!result) {
-        probability = must_allocate((size_t)truth.pixels, sizeof *probability);
-        for (i = 0; i < truth.pixels; i++)
-            probability[i] = ((const uint8_t *)human.label.data)[i] ? 1.0f : 0.0f;
-        result = add_to_metrics(metrics, sample->name, &truth, probability, problem);
-    }
-    free(probability);
-    unetstar_dataset_destroy(first);
+    for (i = 0; !result && i < human.pixels; i++)
+        map[i] = ((const uint8_t *)human.label.data)[i] ? 1.0f : 0.0f;
     unetstar_dataset_destroy(second);
     return result;
 }
@@ -200,23 +187,27 @@ static int score_observer(const struct scoring *scoring, const struct sample *sa
 static int observer_row(const struct scoring *scoring, const struct collection *collection,
                         const struct indices *indices, struct table *table, struct problem *problem) {
     unetstar_metrics *metrics = NULL;
-    struct table humans = {0};
+    struct scoring humans = {0};
+    struct table of_humans = {0};
     size_t i;
     int result = unetstar_metrics_create(&metrics, scoring->context);
     if (result)
         return problem_from_library(problem, NULL, result);
+    humans.context = scoring->context;
+    humans.map = observer_map;
+    humans.map_user = scoring->context;
     for (i = 0; i < indices->count && !result; i++)
-        result = score_observer(scoring, &collection->items[indices->items[i]], metrics, problem);
+        result = score_one(&humans, &collection->items[indices->items[i]], metrics, problem);
     if (!result)
-        result = table_from_metrics(&humans, metrics, 0.5, problem);
+        result = table_from_metrics(&of_humans, metrics, 0.5, problem);
     if (!result) {
-        table->observer = humans.pooled;
+        table->observer = of_humans.pooled;
         /* A drawing has one operating point and no probabilities; an area under its "curve" would mean nothing. */
         table->observer.roc_auc = table->observer.pr_auc = table->observer.average_precision = NAN;
         table->observer.calibration_error = NAN;
         table->has_observer = 1;
     }
-    table_free(&humans);
+    table_free(&of_humans);
     unetstar_metrics_destroy(metrics);
     return result;
 }

@@ -16,8 +16,8 @@ struct scored {
 typedef int (*score_visit)(void *user, const struct scored *scored, struct problem *problem);
 
 /* Makes a map (0 to 1, but no probability) of one photograph by other means than a network. Non-zero: failed. */
-typedef int (*score_map)(void *user, const unetstar_image *photo, const uint8_t *mask, float *map,
-                         struct problem *problem);
+typedef int (*score_map)(void *user, const struct sample *sample, const unetstar_image *photo, const uint8_t *mask,
+                         float *map, struct problem *problem);
 
 struct scoring {
     unetstar_context *context;
@@ -37,6 +37,10 @@ struct scoring {
 /* The vessel probability of a session's output of (channels, h, w), in place: with more than two classes 1 -
  * background. */
 void vessel_probability(float *probability, int64_t channels, int64_t pixels);
+
+/* Fits scoring.map: the second human's label as 0 and 1; `user` is the context. */
+int observer_map(void *user, const struct sample *sample, const unetstar_image *photo, const uint8_t *mask, float *map,
+                 struct problem *problem);
 
 /* metrics: a new object with every image in it, the caller's to destroy. */
 int score_samples(const struct scoring *scoring, const struct collection *collection, const struct indices *indices,

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct choice presets[] = {
-    {"original", PRESET_ORIGINAL},
-    {"original-rgb", PRESET_ORIGINAL_RGB},
-    {"skelcon-like", PRESET_SKELCON_LIKE},
-    {NULL, 0}};
+const struct choice settings_presets[] = {{"original", PRESET_ORIGINAL},
+                                          {"original-rgb", PRESET_ORIGINAL_RGB},
+                                          {"full-resolution", PRESET_FULL_RESOLUTION},
+                                          {"skelcon-like", PRESET_SKELCON_LIKE},
+                                          {NULL, 0}};
 const struct choice settings_fusions[] = {
     {"sum", UNETSTAR_FUSION_SUM}, {"star", UNETSTAR_FUSION_STAR}, {"concat", UNETSTAR_FUSION_CONCAT}, {NULL, 0}};
 const struct choice settings_activations[] = {{"none", UNETSTAR_ACTIVATION_NONE},
@@ -99,6 +99,8 @@ void settings_init(struct settings *settings, int32_t preset) {
         settings->trainer.brightness = 0.03f;
         settings->trainer.noise = 0.02f;
     }
+    if (preset == PRESET_FULL_RESOLUTION)
+        settings->model.full_resolution_head = 1;
 }
 
 static void network_arguments(struct args *args, unetstar_model_options *model) {
@@ -198,9 +200,10 @@ static void training_arguments(struct args *args, struct settings *settings) {
 void settings_arguments(struct args *args, struct settings *settings) {
     args_group(args, "Most used");
     args_text(args, "out", 'o', "DIR", &settings->out, "folder for everything that is written");
-    args_choice(args, "preset", presets, &settings->preset,
-                "the original article's protocol, on gray or on colour images; or on gray with mixtures of colours, "
-                "drawn contrast, noise and the focal loss, after SkelCon but not the same (docs/training.md); options "
+    args_choice(args, "preset", settings_presets, &settings->preset,
+                "the original article's protocol, on gray or on colour images; with the full-resolution skip; or on gray with "
+                "mixtures of colours, drawn contrast, noise and the focal loss, after SkelCon but not the same "
+                "(docs/training.md); options "
                 "given beside it win");
     args_flag(args, "resume", &settings->resume, "go on from DIR/checkpoint.safetensors, to the same bits");
     args_flag(args, "overwrite", &settings->overwrite, "start anew although DIR holds a training");

@@ -6,7 +6,7 @@
 #include "datasets.h"
 #include "unetstar.h"
 
-enum { PRESET_ORIGINAL, PRESET_ORIGINAL_RGB, PRESET_SKELCON_LIKE };
+enum { PRESET_ORIGINAL, PRESET_ORIGINAL_RGB, PRESET_FULL_RESOLUTION, PRESET_SKELCON_LIKE };
 
 struct settings {
     struct data_options data;
@@ -31,7 +31,7 @@ void settings_arguments(struct args *args, struct settings *settings);
 /* Carries over what several structs share, and checks what no single option can. */
 int settings_finish(struct settings *settings, struct problem *problem);
 
-extern const struct choice settings_fusions[], settings_activations[];
+extern const struct choice settings_presets[], settings_fusions[], settings_activations[];
 const char *settings_metric_name(int32_t metric);
 /* "star, relu, batch norm, 4 levels, narrow 0.5" */
 void settings_describe_model(const unetstar_model_options *model, char *text, size_t size);

@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "layouts"))
 from checks import Checks, read, run, write  # noqa: E402
+import pictures  # noqa: E402
 
 COMPARE, TRAIN = sys.argv[1:3]
 checks = Checks()
@@ -23,8 +24,9 @@ top = tempfile.mkdtemp(prefix="unetstar-compare-")
 DATA = ["--synthetic", 4, "--synthetic-size", "80x64", "--folds", 2]
 SIZE = ["--narrow", 0.03, "--patch", 32, "--batch", 2]
 TINY = DATA + SIZE + ["--epochs", 1, "--steps", 2]
-COLUMNS = ["roc_auc", "pr_auc", "f1", "accuracy", "sensitivity", "specificity", "precision"]
-REPORT = ["report.html", "report.json", "tables.csv", "paired.csv", "cost.csv"]
+COLUMNS = ["roc_auc", "pr_auc", "f1", "accuracy", "sensitivity", "specificity", "precision", "cl_dice",
+           "calibration_error"]
+REPORT = ["report.html", "report.json", "tables.csv", "paired.csv", "cost.csv", "learning.csv"]
 
 
 def at(*parts):
@@ -47,21 +49,31 @@ def refused(name, result, code, *needles):
                  "exit %d, %s" % (result[0], result[2]))
 
 
+def cells(folder):
+    return sorted(f for f in os.listdir(at(folder, "records")) if f.endswith(".json") and not f.startswith("reference-"))
+
+
+def references(folder):
+    return sorted(f for f in os.listdir(at(folder, "records")) if f.startswith("reference-"))
+
+
 def leftovers(folder):
     return [f for _, _, files in os.walk(folder) for f in files if ".tmp" in f or "write-test" in f]
 
 
 class Page(html.parser.HTMLParser):
     """Tables as lists of rows, whether every tag is closed, and what the page would fetch."""
-    VOID = {"meta", "line", "rect", "path", "circle", "br"}
+    VOID = {"meta", "line", "rect", "path", "circle", "br", "img"}
 
     def __init__(self):
         super().__init__()
-        self.tables, self.open, self.faults, self.fetched, self.cell = [], [], [], [], None
+        self.tables, self.open, self.faults, self.fetched, self.cell, self.images = [], [], [], [], None, 0
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
-        self.fetched += [v for k, v in attributes.items() if k in ("src", "href", "xlink:href")]
+        self.fetched += [v for k, v in attributes.items() if k in ("src", "href", "xlink:href")
+                         and not v.startswith("data:image/png;base64,iVBOR")]
+        self.images += tag == "img"
         if tag not in self.VOID:
             self.open.append(tag)
         if tag == "table":
@@ -85,15 +97,18 @@ class Page(html.parser.HTMLParser):
 
 def shown(row, column):
     """A number of tables.csv as the page shows it."""
+    if not row[column]:
+        return "-"
     value, deviation = float(row[column]), row[column + "_sd"]
     text = "%.4f" % value
     if row["row"] == "star - sum":
-        arrow = "\u25b2" if value >= 0.00005 else "\u25bc" if value <= -0.00005 else "="
+        better = -value if column == "calibration_error" else value
+        arrow = "\u25b2" if better >= 0.00005 else "\u25bc" if better <= -0.00005 else "="
         text = "%s %.4f" % (arrow, abs(value))
     return text + (" \u00b1 %.4f" % float(deviation) if deviation else "")
 
 
-def check_page(folder, tables):
+def check_page(folder, tables, references):
     page = Page()
     page.feed(read(os.path.join(folder, "report.html")).decode())
     checks.check("the page parses and closes what it opens", not page.faults and not page.open, page.faults)
@@ -104,12 +119,17 @@ def check_page(folder, tables):
     for attributes, lines in page.tables:
         if "data-region" not in attributes:
             continue
-        wanted = [[r["fold"], r["row"]] + [shown(r, c) for c in COLUMNS] for r in rows
-                  if r["region"] == attributes["data-region"] and r["activation"] == attributes["data-activation"]]
+        # Every table shows the references after the rows of their fold.
+        wanted = [[r["fold"], r["row"]] + [shown(r, c) for c in COLUMNS]
+                  for fold in dict.fromkeys(r["fold"] for r in rows) for r in rows
+                  if r["region"] == attributes["data-region"] and r["fold"] == fold
+                  and r["activation"] in (attributes["data-activation"], "")]
         checks.check("table %(data-region)s, %(data-activation)s is that of the CSV" % attributes,
                      lines[1:] == wanted and len(wanted) > 2, [lines[1:2], wanted[:1]])
-        seen += len(wanted)
-    checks.check("every row is shown", seen == len(rows) and len(page.tables) == tables + 2, (seen, len(rows)))
+        seen += len([r for r in wanted if r[1] not in ("Hessian filter", "second observer")])
+    trained = [r for r in rows if r["activation"]]
+    checks.check("every row is shown", seen == len(trained) and len(page.tables) == tables + 2
+                 and [r["row"] for r in rows if not r["activation"]] == references, (seen, len(rows)))
     paired = [lines for attributes, lines in page.tables if attributes.get("data-table") == "paired"][0]
     wanted = [[r["images"], r["star_better"], r["sum_better"], "%+.4f" % float(r["mean_difference"]),
                "%+.4f to %+.4f" % (float(r["low"]), float(r["high"]))]
@@ -124,10 +144,14 @@ def check_page(folder, tables):
 
 MATRIX = TINY + ["--seed", "1,2", "--no-times"]
 code, out, error = run(COMPARE, *MATRIX, "--jobs", 2, "--threads", 1, "-o", at("whole"))
-records = sorted(f for f in os.listdir(at("whole", "records")) if f.endswith(".json"))
+records = cells("whole")
 checks.check("a matrix of 16", code == 0 and len(records) == 16 and "16/16" in error, error[-300:])
 checks.check("nothing stays in the work folder", not os.listdir(at("whole", "records", "work")))
-check_page(at("whole"), 4)
+check_page(at("whole"), 4, ["Hessian filter"] * 6)
+checks.check("no lock stays", not os.path.exists(at("whole", "records", "lock")))
+page = Page()
+page.feed(read(at("whole", "report.html")).decode())
+checks.check("pictures: photograph, labels, four networks and the filter of both folds", page.images == 14, page.images)
 process = subprocess.Popen([str(w) for w in [COMPARE, *MATRIX, "--threads", 1, "-o", at("stopped")]],
                            stderr=subprocess.PIPE, text=True)
 text = ""
@@ -136,7 +160,7 @@ while "\n3/16" not in text and process.poll() is None:
 process.send_signal(signal.SIGINT)
 text += process.stderr.read()
 process.wait()
-kept = {f: read(at("stopped", "records", f)) for f in os.listdir(at("stopped", "records")) if f.endswith(".json")}
+kept = {f: read(at("stopped", "records", f)) for f in cells("stopped")}
 checks.check("Ctrl-C ends it, finished records stay", process.returncode == 130 and 3 <= len(kept) < 16
              and "interrupted" in text and not os.path.exists(at("stopped", "report.html")), text[-200:])
 code, out, error = run(COMPARE, *MATRIX, "--jobs", 3, "-o", at("stopped"))
@@ -144,19 +168,71 @@ checks.check("the same command goes on", code == 0 and "%d of 16 cells are finis
              and all(read(at("stopped", "records", f)) == data for f, data in kept.items()), error[:200])
 checks.check("to the same report, byte for byte", not same_reports(at("whole"), at("stopped")),
              same_reports(at("whole"), at("stopped")))
-before = {f: os.stat(at("whole", "records", f)).st_mtime_ns for f in records}
+before = {f: os.stat(at("whole", "records", f)).st_mtime_ns for f in records + references("whole")}
 code, out, error = run(COMPARE, *MATRIX, "-o", at("whole"))
-checks.check("a finished cell is never repeated", code == 0 and "16 of 16" in error
-             and before == {f: os.stat(at("whole", "records", f)).st_mtime_ns for f in records})
+checks.check("a finished cell is never repeated, nor a reference", code == 0 and "16 of 16" in error and len(before) == 18
+             and before == {f: os.stat(at("whole", "records", f)).st_mtime_ns for f in before}, error)
+shutil.copytree(at("whole", "pictures"), at("again", "pictures"))
 code, out, error = run(COMPARE, "--report-only", "--records", at("whole", "records"), "--no-times", "-o", at("again"))
 checks.check("the report from the records alone is the same", code == 0 and not same_reports(at("whole"), at("again")),
              error)
+code, out, error = run(COMPARE, "--report-only", "--records", at("whole", "records"), "--no-times", "-o", at("bare"))
+checks.check("without pictures the page says so, and all else is the same", code == 0
+             and b"<img" not in read(at("bare", "report.html")) and b"Left out: the folder" in read(at("bare", "report.html"))
+             and same_reports(at("whole"), at("bare")) == ["report.html"], error)
 checks.check("no half-written file", not leftovers(top), leftovers(top))
+
+
+def whole_record(name):
+    return json.loads(read(at("whole", "records", name + ".json")))
+
+
+def error_of(bins):
+    """Expected calibration error of a list of (pixels, vessels, sum of probabilities) * 15."""
+    return sum(abs(bins[i + 2] - bins[i + 1]) for i in range(0, 45, 3)) / sum(bins[0::3])
+
+
+rows = table(at("whole", "tables.csv"))
+for column, region, at_image in (("cl_dice", "field_of_view", 8), ("cl_dice", "whole_image", 16),
+                                 ("calibration_error", "field_of_view", 0)):
+    seeds = []
+    for seed in (1, 2):
+        both = [whole_record("star-none-fold%d-seed%d" % (fold, seed)) for fold in (0, 1)]
+        if at_image:
+            values = [v for v in (image[at_image] for r in both for image in r["images"]) if v is not None]
+            seeds.append(sum(values) / len(values))
+        else:
+            seeds.append(error_of([sum(v) for v in zip(*(r[region]["calibration"] for r in both))]))
+    seen = [r for r in rows if (r["region"], r["activation"], r["fold"], r["row"]) == (region, "none", "pooled", "star")]
+    checks.check("pooled %s, %s, is the mean over all images, or of all bins" % (column, region),
+                 abs(float(seen[0][column]) - sum(seeds) / 2) < 1e-8, (seen[0][column], seeds))
+difference = [whole_record("star-relu-fold%d-seed%d" % (f, s))["epochs"][0][2]
+              - whole_record("sum-relu-fold%d-seed%d" % (f, s))["epochs"][0][2] for f in (0, 1) for s in (1, 2)]
+seen = [r for r in table(at("whole", "learning.csv")) if r["activation"] == "relu"]
+checks.check("validation of star - sum by epoch", len(seen) == 1 and seen[0]["pairs"] == "4"
+             and abs(float(seen[0]["mean_difference"]) - sum(difference) / 4) < 1e-8, seen)
+
+# Other curves of validation in the same records: behind, behind, ahead.
+os.makedirs(at("curves", "records"))
+for name in records:
+    changed = whole_record(name[:-5])
+    metrics = {"sum": (0.6, 0.65, 0.7), "star": (0.5, 0.6, 0.8)}[changed["fusion"]]
+    changed["epochs"] = [[1 + i, 0.5, metrics[i], 0.001] for i in range(3)]
+    changed["epochs_run"], changed["best_epoch"] = 3, 3 if changed["fusion"] == "sum" else 0
+    write(at("curves", "records", name), json.dumps(changed).encode())
+code, out, error = run(COMPARE, "--report-only", "-o", at("curves"))
+text = read(at("curves", "report.html")).decode()
+checks.check("where the sign changes is told in words", code == 0
+             and text.count("star is behind sum before epoch 3 and ahead of it from there on; -0.1000 in epoch 1, +0.1000 "
+                            "(&plusmn; 0.0000 over the pairs) in epoch 3") == 2 and "patches of the training images" in text,
+             error)
+checks.check("and how many were still rising", "In 8 of 16 runs the best epoch is one of the last 3" in text)
+checks.check("no reference without a record of it", "Hessian" not in text)
 
 # ---- A cell stopped midway goes on from its checkpoint, to the same record ----
 
-ONE = DATA + SIZE + ["--epochs", 6, "--steps", 40, "--fusion", "star", "--activation", "relu", "--fold", 1, "--no-times",
-                     "--threads", 1]
+ONE = DATA + SIZE + ["--epochs", 6, "--steps", 30, "--no-pictures", "--fusion", "star", "--activation", "relu", "--fold", 1,
+                     "--no-times", "--threads", 1]
 NAME = "star-relu-fold1-seed2024"
 code, out, error = run(COMPARE, *ONE, "-o", at("one"))
 process = subprocess.Popen([str(w) for w in [COMPARE, *ONE, "-o", at("two")]], stderr=subprocess.PIPE, text=True)
@@ -186,6 +262,9 @@ process = subprocess.Popen([str(w) for w in [COMPARE, *ONE, "--steps", 4000, "-o
                            stderr=subprocess.DEVNULL)
 while not os.path.exists(at("killed", "records", "work", NAME + ".txt")) and process.poll() is None:
     time.sleep(0.002)
+refused("two runs at once on the same records", run(COMPARE, *ONE, "-o", at("second"), "--records",
+                                                    at("killed", "records")), 1,
+        "another unetstar-compare (process %d)" % process.pid, at("killed", "records"))
 process.kill()
 process.wait()
 for _ in range(1000):
@@ -195,6 +274,9 @@ for _ in range(1000):
 checks.check("a killed parent: its training saves and stops",
              os.path.exists(at("killed", "records", "work", NAME + ".safetensors"))
              and read(at("killed", "records", "work", NAME + ".csv")).count(b"\n") == 1)
+
+code, out, error = run(COMPARE, *ONE, "--epochs", 1, "--steps", 1, "-o", at("killed"))
+checks.check("the lock of a killed run is none", code == 0 and not os.path.exists(at("killed", "records", "lock")), error)
 
 # ---- What a record says ----
 
@@ -212,12 +294,16 @@ for region in ("field_of_view", "whole_image"):
     checks.check("thinned curves, " + region, all(4 <= len(part[c]) <= 400 for c in ("roc", "pr")))
 sizes = [os.path.getsize(at("whole", "records", f)) for f in records]
 checks.check("records are small", max(sizes) <= 60000, max(sizes))
-code, out, error = run(TRAIN, *DATA, *SIZE, "--epochs", 6, "--steps", 40, "--fusion", "star", "--activation", "relu",
+code, out, error = run(TRAIN, *DATA, *SIZE, "--epochs", 6, "--steps", 30, "--fusion", "star", "--activation", "relu",
                        "--fold", 1, "--no-store-threshold", "--no-pictures", "--quiet", "-o", at("train"))
 alone = json.loads(read(at("train", "metrics.json")))
 checks.check("unetstar-train with the same options has the same result",
              alone["pooled"]["roc_auc"] == seen["field_of_view"]["roc_auc"]
              and alone["pooled"]["true_positives"] == seen["field_of_view"]["counts"][0], alone["pooled"])
+row = [r for r in table(at("one", "tables.csv")) if r["row"] == "star" and r["region"] == "field_of_view"][0]
+checks.check("and the same calibration error and clDice", abs(float(row["calibration_error"])
+             - alone["pooled"]["calibration_error"]) < 1e-7 and abs(float(row["cl_dice"]) - sum(
+                 image["cl_dice"] for image in alone["images"]) / len(alone["images"])) < 1e-8, row)
 code, out, error = run(COMPARE, "--synthetic", 3, "--synthetic-size", "64x48", "--fold", "own", "--patch", 16, "--batch", 1,
                        "--epochs", 1, "--steps", 1, "--fusion", "sum,concat", "--activation", "none", "--quiet", "-o",
                        at("cost"))
@@ -251,11 +337,59 @@ area /= sum(part["vessel"]) * sum(part["background"])
 checks.check("areas from histograms are near the exact ones", code == 0 and part["roc_auc"] > 0.7
              and abs(area - part["roc_auc"]) < 1e-4, (area, part["roc_auc"]))
 
+# ---- References ----
+
+for i in range(4):
+    write(at("two", "images", "eye%d.png" % i), pictures.png(64, 48, 3, pictures.photo_bytes(64, 48, i)))
+    write(at("two", "labels_ah", "eye%d.png" % i), pictures.png(64, 48, 1, pictures.label_bytes(64, 48, i)))
+    write(at("two", "labels_vk", "eye%d.png" % i), pictures.png(64, 48, 1, pictures.label_bytes(64, 48, i + 1)))
+TWO = [COMPARE, at("two"), "--labels", "labels_ah", "--folds", 2, *SIZE, "--epochs", 1, "--steps", 1, "--fusion", "sum",
+       "--activation", "none", "--no-times", "-o", at("humans")]
+code, out, error = run(*TWO)
+rows = table(at("humans", "tables.csv")) if code == 0 else []
+seen = {(r["fold"], r["row"]): r for r in rows if r["region"] == "whole_image"}
+tp = fp = fn = 0
+for i in range(4):
+    for a, b in zip(pictures.label_bytes(64, 48, i), pictures.label_bytes(64, 48, i + 1)):
+        tp, fp, fn = tp + (a > 127 and b > 127), fp + (a <= 127 and b > 127), fn + (a > 127 and b <= 127)
+human = seen.get(("pooled", "second observer"), {})
+checks.check("the second observer, pooled by hand", len(references("humans")) == 4
+             and abs(float(human["f1"]) - 2 * tp / (2 * tp + fp + fn)) < 1e-8 and not human["roc_auc"]
+             and not human["calibration_error"] and ("0", "Hessian filter") in seen, error or human)
+before = {f: read(at("humans", "records", f)) for f in references("humans")}
+write(at("humans", "records", "reference-hessian-fold1.json"), b"{")
+code, out, error = run(COMPARE, "--report-only", "-o", at("humans"))
+checks.check("a broken reference is left out", code == 0 and not [r for r in table(at("humans", "tables.csv"))
+             if r["row"] == "Hessian filter" and r["fold"] != "0"], error)
+code, out, error = run(*TWO)
+checks.check("and made again", code == 0 and before == {f: read(at("humans", "records", f)) for f in before}, error)
+code, out, error = run(*TWO[:-1], at("alone"), "--no-references", "--no-pictures")
+checks.check("none are made with --no-references, no picture with --no-pictures", code == 0 and not references("alone")
+             and not os.path.exists(at("alone", "pictures")) and b"--no-pictures says" in read(at("alone", "report.html")))
+
+# ---- Presets, and options that came later ----
+
+FULL = TINY + ["--fusion", "sum", "--activation", "none", "--fold", "0", "--no-references", "--no-pictures", "-o", at("full")]
+code, out, error = run(COMPARE, *FULL, "--preset", "full-resolution", "--lr", 0.002)
+options = record("full", "sum-none-fold0-seed2024")["options"] if code == 0 else {}
+checks.check("a preset is a set of options, and what is given beside it wins", options.get("full-resolution-head") == "on"
+             and options.get("lr") == "0.002" and "preset" not in options, error or options)
+code, out, error = run(COMPARE, *FULL, "--full-resolution-head", "--lr", 0.002)
+checks.check("by whatever name", code == 0 and "1 of 1 cells" in error, error)
+path = at("full", "records", "sum-none-fold0-seed2024.json")
+old = json.loads(read(path))
+del old["options"]["dropout"], old["options"]["color"]
+write(path, json.dumps(old).encode())
+code, out, error = run(COMPARE, *FULL, "--full-resolution-head", "--lr", 0.002)
+checks.check("an option that a record does not know had its default", code == 0 and "1 of 1 cells" in error, error)
+refused("and no other value", run(COMPARE, *FULL, "--full-resolution-head", "--lr", 0.002, "--color", "rgb"), 1,
+        "--color gray", "rgb")
+
 # ---- Records that do not fit ----
 
 path = at("whole", "records", records[0])
 refused("other options are refused", run(COMPARE, *MATRIX, "--lr", 0.001, "-o", at("whole")), 1, "--lr 0.0005", "0.001",
-        records[0].split("-")[0], "--again")
+        "fold0", "--again")
 good = read(path)
 older = json.loads(good)
 for option in ("block", "block-expansion", "noise", "blur", "color-mix", "clahe-jitter"):
@@ -294,7 +428,7 @@ refused("other images are refused", run(COMPARE, *[x if x != "80x64" else "80x80
 
 code, out, error = run(COMPARE, "--help")
 checks.check("--help", code == 0 and "--report-only" in out and "--jobs" in out and not error
-             and not any(name in out for name in ("--preset", "--calibrate", "--pictures", "--threshold", "--all")))
+             and not any(name in out for name in ("--resume", "--calibrate", "--threshold", "--all")))
 checks.check("--version", run(COMPARE, "--version")[1].startswith("unetstar-compare "))
 refused("no data", run(COMPARE), 2, "--synthetic")
 refused("no such fusion", run(COMPARE, *TINY, "--fusion", "sum,product"), 2, "product", "concat")
