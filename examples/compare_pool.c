@@ -28,7 +28,7 @@ struct message {
 struct slot {
     pid_t process; /* 0: free */
     struct cell cell;
-    double fraction;
+    double fraction, first; /* first: what was done before, of a training that goes on; below 0: not known yet */
     char text[64], summary[sizeof((struct message *)0)->text], problem[sizeof((struct message *)0)->text];
 };
 
@@ -39,6 +39,8 @@ struct pool {
     size_t count, next, finished, failed;
     int ends[2], jobs, running, stopping;
     struct slot *slots;
+    double busy, work, seen; /* seconds of all slots together, cells they did in them, when last looked */
+    double *loads;           /* scratch */
     struct bar bar;
 };
 
@@ -109,6 +111,7 @@ static int start(struct pool *pool, int index, struct problem *problem) {
     sigset_t stops, before;
     memset(slot, 0, sizeof *slot);
     slot->cell = pool->todo[pool->next];
+    slot->first = -1;
     sigemptyset(&stops);
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGTERM);
@@ -133,6 +136,9 @@ static void hear(struct pool *pool) {
         struct slot *slot = &pool->slots[message.slot];
         message.text[sizeof message.text - 1] = 0;
         if (message.kind == MESSAGE_PROGRESS) {
+            if (slot->first < 0) /* little of it is of this run: the first word comes within a tenth of a second */
+                slot->first = slot->fraction = message.fraction;
+            pool->work += message.fraction - slot->fraction;
             slot->fraction = message.fraction;
             snprintf(slot->text, sizeof slot->text, "%.60s", message.text);
         } else if (message.kind == MESSAGE_SUMMARY)
@@ -142,13 +148,49 @@ static void hear(struct pool *pool) {
     }
 }
 
+/* As long as it takes to hand the cells out one by one, each to the slot that is free first, at the pace so far: at the
+ * end not every slot has something to do. Concatenation is slower than sum, so this is a guess. `but` has ended. */
+static void time_left(struct pool *pool, const struct slot *but) {
+    double longest = 0, pace = pool->busy > 0 ? pool->work / pool->busy : 0;
+    size_t rest = pool->count - pool->next;
+    int i;
+    pool->bar.left = 0;
+    if (!(pace > 0) || (pool->busy < 3 && pool->work < 0.02 * (double)pool->count))
+        return;
+    for (i = 0; i < pool->jobs; i++) {
+        const struct slot *slot = &pool->slots[i];
+        pool->loads[i] = slot->process && slot != but ? 1 - slot->fraction : 0;
+    }
+    for (; rest; rest--) {
+        int least = 0;
+        for (i = 1; i < pool->jobs; i++)
+            if (pool->loads[i] < pool->loads[least])
+                least = i;
+        pool->loads[least] += 1;
+    }
+    for (i = 0; i < pool->jobs; i++)
+        longest = pool->loads[i] > longest ? pool->loads[i] : longest;
+    pool->bar.left = longest / pace;
+}
+
+static void count_time(struct pool *pool) {
+    double now = clock_seconds();
+    pool->busy += (double)pool->running * (now - pool->seen);
+    pool->seen = now;
+}
+
 static void say_end(struct pool *pool, struct slot *slot, int status) {
-    char *name = cell_name(&slot->cell), *line = NULL;
+    char *name = cell_name(&slot->cell), *line = NULL, left[32];
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     if (code == EXIT_FINE) {
         pool->finished++;
-        line = must_format("%lu/%lu  %s: %s", (unsigned long)pool->finished, (unsigned long)pool->count, name,
-                           slot->summary);
+        pool->work += 1 - slot->fraction;
+        slot->fraction = 1;
+        time_left(pool, slot);
+        duration_text(left, pool->bar.left);
+        line = must_format("%lu/%lu  %s: %s%s%s%s", (unsigned long)pool->finished, (unsigned long)pool->count, name,
+                           slot->summary, pool->bar.left > 0 ? "; " : "", pool->bar.left > 0 ? left : "",
+                           pool->bar.left > 0 ? " left" : "");
         bar_say(&pool->bar, line);
     } else if (!(code == EXIT_INTERRUPTED || pool->stopping)) {
         struct problem problem;
@@ -187,10 +229,13 @@ static void show(struct pool *pool) {
         if (pool->slots[i].process) {
             size_t used = strlen(text);
             sum += pool->slots[i].fraction;
+            if (!pool->slots[i].text[0])
+                snprintf(pool->slots[i].text, sizeof pool->slots[i].text, "starting");
             snprintf(text + used, sizeof text - used, "%s%s", used ? " | " : "", pool->slots[i].text);
         }
     snprintf(label, sizeof label, "cell %lu/%lu", (unsigned long)(pool->finished + pool->failed),
              (unsigned long)pool->count);
+    time_left(pool, NULL);
     bar_label(&pool->bar, label);
     bar_update(&pool->bar, sum / (double)pool->count, pool->stopping ? "stopping" : text);
 }
@@ -215,6 +260,7 @@ static int work_through(struct pool *pool, struct problem *problem) {
         wait.fd = pool->ends[0];
         wait.events = POLLIN;
         poll(&wait, 1, 100);
+        count_time(pool);
         hear(pool);
         reap(pool);
         if (!pool->stopping && unetstar_cancel_requested(pool->launch->cancel))
@@ -236,9 +282,12 @@ int pool_run(const struct plan *plan, const struct launch *launch, const struct 
     pool.count = count;
     pool.jobs = plan->jobs;
     pool.slots = must_allocate((size_t)pool.jobs, sizeof *pool.slots);
+    pool.loads = must_allocate((size_t)pool.jobs, sizeof *pool.loads);
+    pool.seen = clock_seconds();
     if (pipe(pool.ends)) {
         problem_set(problem, "cannot make a pipe: %s", strerror(errno));
         free(pool.slots);
+        free(pool.loads);
         return EXIT_FAILED;
     }
     fcntl(pool.ends[0], F_SETFL, O_NONBLOCK);
@@ -257,5 +306,6 @@ int pool_run(const struct plan *plan, const struct launch *launch, const struct 
     close(pool.ends[0]);
     close(pool.ends[1]);
     free(pool.slots);
+    free(pool.loads);
     return code;
 }

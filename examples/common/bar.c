@@ -67,6 +67,11 @@ static void time_left(char text[48], const struct bar *bar, double fraction, dou
     double done = fraction - bar->first_fraction, elapsed = now - bar->started;
     char duration[32];
     text[0] = 0;
+    if (bar->left > 0) {
+        duration_text(duration, bar->left);
+        snprintf(text, 48, "  %7s left", duration);
+        return;
+    }
     /* Early estimates are noise: wait for a second and one percent, or three seconds. */
     if (done <= 0 || elapsed < 1 || (done < 0.01 && elapsed < 3))
         return;

@@ -8,6 +8,7 @@ struct bar {
     int shown; /* a bar stands on the current line */
     char label[64];
     double started, drawn, first_fraction;
+    double left; /* seconds, from whoever knows better than the bar; 0: the bar's own guess */
 };
 
 double clock_seconds(void); /* never goes backwards */
