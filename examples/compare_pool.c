@@ -94,6 +94,7 @@ static void child(const struct pool *pool, int index, const sigset_t *before) {
         memset(&ignore, 0, sizeof ignore);
         ignore.sa_handler = SIG_IGN;
         sigaction(SIGINT, &ignore, NULL);
+        sigaction(SIGHUP, &ignore, NULL);
         sigprocmask(SIG_SETMASK, before, NULL);
         code = cell_run(pool->plan, &pool->slots[index].cell, &launch, tell_progress, &teller, summary, &problem);
     }
@@ -113,6 +114,7 @@ static int start(struct pool *pool, int index, struct problem *problem) {
     slot->cell = pool->todo[pool->next];
     slot->first = -1;
     sigemptyset(&stops);
+    sigaddset(&stops, SIGHUP);
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGTERM);
     fflush(NULL);

@@ -8,12 +8,24 @@ static int is_own_result(const char *name) {
     return ends_with(name, "-probability.png") || ends_with(name, "-vessels.png") || ends_with(name, "-overlay.png");
 }
 
+/* A mask beside its photograph, in the folder that holds both. */
+static int is_mask(const struct run *run, const char *folder, const char *name) {
+    char *stem;
+    int result;
+    if (!run->settings.mask || !is_same_file(folder, run->settings.mask))
+        return 0;
+    stem = path_stem(name);
+    result = ends_with(stem, "_mask");
+    free(stem);
+    return result;
+}
+
 static int add_folder(struct run *run, const char *folder, struct problem *problem) {
     struct names pictures = {0};
     size_t i, before = run->images.count;
     int result = list_pictures(folder, &pictures, problem);
     for (i = 0; i < pictures.count && !result; i++)
-        if (!is_own_result(pictures.items[i])) {
+        if (!is_own_result(pictures.items[i]) && !is_mask(run, folder, pictures.items[i])) {
             char *path = path_join(folder, pictures.items[i]);
             names_add(&run->images, path);
             free(path);
@@ -48,8 +60,8 @@ int collect_images(struct run *run, const struct args *args, struct problem *pro
     return 0;
 }
 
-/* Path of the mask of an image in the folder of masks, or NULL; the caller's to free. */
-static char *find_mask(const char *folder, const char *name, struct problem *problem) {
+/* Path of the mask of an image in the folder of masks, which may be the image's own; or NULL; the caller's to free. */
+static char *find_mask(const char *folder, const char *name, const char *image, struct problem *problem) {
     struct names masks = {0};
     char *found = NULL, *other = must_format("%s_mask", name);
     size_t i;
@@ -62,6 +74,10 @@ static char *find_mask(const char *folder, const char *name, struct problem *pro
         if (!strcmp(stem, name) || !strcmp(stem, other))
             found = path_join(folder, masks.items[i]);
         free(stem);
+        if (found && is_same_file(found, image)) {
+            free(found);
+            found = NULL;
+        }
     }
     if (!found)
         problem_set(problem, "no mask for %s in %s (looked for %s.* and %s.*)", name, folder, name, other);
@@ -75,7 +91,7 @@ int read_mask(const struct settings *settings, struct job *job, struct problem *
     int result;
     if (!settings->mask || !job->path)
         return 0;
-    path = is_folder(settings->mask) ? find_mask(settings->mask, job->name, problem) : must_copy(settings->mask);
+    path = is_folder(settings->mask) ? find_mask(settings->mask, job->name, job->path, problem) : must_copy(settings->mask);
     if (!path)
         return -1;
     result = picture_read_gray(&job->mask, path, problem);

@@ -76,13 +76,13 @@ static int prepare_folder(struct run *run, struct problem *problem) {
     run->log_path = path_join(settings->out, "log.csv");
     run->curves_path = path_join(settings->out, "curves.svg");
     run->pictures_path = path_join(settings->out, "test");
+    if (settings->resume && !path_exists(run->checkpoint_path)) /* before a folder of a mistyped name is made */
+        return problem_set(problem, "nothing to resume: there is no %s", run->checkpoint_path);
     if (make_output_folder(settings->out, problem))
         return -1;
     if (settings->pictures && !settings->data.all && make_output_folder(run->pictures_path, problem))
         return -1;
     holds_training = path_exists(run->checkpoint_path) || path_exists(run->model_path);
-    if (settings->resume && !path_exists(run->checkpoint_path))
-        return problem_set(problem, "nothing to resume: there is no %s", run->checkpoint_path);
     if (!settings->resume && !settings->overwrite && holds_training)
         return problem_set(problem,
                            "%s holds a training already: --resume goes on with it, --overwrite replaces it, or "

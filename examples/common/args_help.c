@@ -1,9 +1,12 @@
 /* args_help.c - --help and --version of an option table. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "args.h"
 #include "picture.h"
+#include "problem.h"
 #include "unetstar.h"
 
 enum { HELP_COLUMN = 30, HELP_WIDTH = 100 };
@@ -55,6 +58,14 @@ static void print_option(const struct arg *arg) {
     print_wrapped(right, HELP_COLUMN);
 }
 
+/* What was printed must have arrived: a full disk is an error, not a short page. */
+static void end_page(const struct args *args) {
+    if (!fflush(stdout) && !ferror(stdout))
+        return;
+    fprintf(stderr, "%s: cannot write to standard output: %s\n", args->program, strerror(errno));
+    exit(EXIT_FAILED);
+}
+
 void args_print_help(const struct args *args) {
     int i;
     printf("Usage: %s %s\n\n%s\n\nExamples:\n%s\n", args->program, args->usage, args->about, args->examples);
@@ -67,9 +78,11 @@ void args_print_help(const struct args *args) {
     if (args->closing)
         printf("\n%s\n", args->closing);
     printf("\nExit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong use, 130 interrupted.\n");
+    end_page(args);
 }
 
 void args_print_version(const struct args *args) {
     printf("%s %s (results version %d; reads %s; writes %s)\n", args->program, unetstar_version_string(),
            (int)unetstar_numerics_version(), picture_formats(), picture_output_formats());
+    end_page(args);
 }

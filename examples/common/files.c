@@ -85,6 +85,11 @@ int is_folder(const char *path) {
     return !stat(path, &status) && S_ISDIR(status.st_mode);
 }
 
+int is_same_file(const char *a, const char *b) {
+    struct stat first, second;
+    return !stat(a, &first) && !stat(b, &second) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 static int is_picture_name(const char *name) {
     static const char *const endings[] = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif",
                                           ".bmp", ".ppm", ".pgm",  ".pnm", NULL};

@@ -25,6 +25,7 @@ int ends_with(const char *text, const char *ending); /* ASCII letters of either 
 
 int path_exists(const char *path);
 int is_folder(const char *path);
+int is_same_file(const char *a, const char *b); /* or folder, under whatever names; 0 when one is missing */
 /* Names of the pictures in a folder (by extension), sorted; hidden files and other files are left out. */
 int list_pictures(const char *folder, struct names *names, struct problem *problem);
 

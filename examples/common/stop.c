@@ -18,7 +18,7 @@ static void on_signal(int number) {
 }
 
 void stop_install(unetstar_cancel *cancel) {
-    struct sigaction action;
+    struct sigaction action, before;
     stop_token = cancel;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
@@ -26,6 +26,9 @@ void stop_install(unetstar_cancel *cancel) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    /* A terminal that is closed; not where nohup has said that it does not matter. */
+    if (!sigaction(SIGHUP, NULL, &before) && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
     /* A closed pipe or a file-size limit is then an error of write(), which is reported like any other. */
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);

@@ -1,5 +1,5 @@
 /* stop.h - Ctrl-C: the first asks the running call to stop, the second ends the program at once.
- * SIGTERM is the same. */
+ * SIGTERM is the same, and so is SIGHUP unless it was ignored from the start (nohup). */
 #ifndef EXAMPLES_STOP_H
 #define EXAMPLES_STOP_H
 

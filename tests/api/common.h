@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "part.h"
 #include "unetstar.h"
 
 /* ---- Checked calls ---- */

@@ -132,7 +132,7 @@ static void prep_variant(unetstar_prep_options *o, int k, int32_t channels) {
 static void test_every_kind_of_network(void **state) {
     unetstar_context *alone = make_context(1), *shared = make_context(2);
     static const int32_t levels[] = {2, 3, 2, 4, 3, 5, 2, 3, 4};
-    int fusion, act, upsampling, full, at = 0;
+    int fusion, act, upsampling, full, at = 0, compared = 0;
     int64_t zeros = 0;
     (void)state;
     for (fusion = 0; fusion <= UNETSTAR_FUSION_CONCAT; fusion++)
@@ -144,6 +144,9 @@ static void test_every_kind_of_network(void **state) {
                     unetstar_prep_options prep;
                     struct picture p;
                     struct setup s;
+                    if (test_skips(at))
+                        continue;
+                    compared++;
                     memset(&s, 0, sizeof s);
                     OK(unetstar_model_options_init(&o, sizeof o));
                     o.narrow = at % 5 ? 0.0625 : 0.3125;
@@ -168,7 +171,7 @@ static void test_every_kind_of_network(void **state) {
                     picture_close(&p);
                     unetstar_model_destroy(s.models[0]);
                 }
-    print_message("  %d networks, %lld zeros: the same bits\n", at, (long long)zeros);
+    print_message("  %d networks, %lld zeros: the same bits\n", compared, (long long)zeros);
     assert_true(zeros > 100); /* clipping did something */
     unetstar_context_destroy(alone);
     unetstar_context_destroy(shared);
@@ -203,7 +206,9 @@ static void test_every_preprocessing(void **state) {
     memset(&s, 0, sizeof s);
     s.context = context;
     s.n_models = 1;
-    for (k = 0; k < 32; k++)
+    for (k = 0; k < 32; k++) {
+        if (test_skips(k))
+            continue;
         for (clipped = 0; clipped < 2; clipped++)
             for (masked = 0; masked < 2; masked++) {
                 const int32_t channels = k / 2 % 2 ? 3 : 1;
@@ -221,6 +226,7 @@ static void test_every_preprocessing(void **state) {
                 picture_close(&p);
                 unetstar_model_destroy(s.models[0]);
             }
+    }
     unetstar_context_destroy(context);
 }
 

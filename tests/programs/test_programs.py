@@ -103,6 +103,11 @@ for program, name in NAMES.items():
     checks.check(name + " -h is the same", run(program, "-h")[1] == out)
     code, out, error = run(program, "--version")
     checks.check(name + " --version", code == 0 and out.startswith(name + " ") and len(out.splitlines()) == 1, out)
+    if os.path.exists("/dev/full"):
+        for page in ("--help", "--version"):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([program, page], stdout=full, stderr=subprocess.PIPE, text=True)
+            one_line(program, "%s %s on a full disk" % (name, page), (done.returncode, "", done.stderr), 1, "output")
     one_line(program, name + " without arguments", run(program), 2, "--help")
     one_line(program, name + ": unknown option, the nearest named", run(program, "--treshold", "0.4"), 2, "--threshold")
     one_line(program, name + ": unknown option, none near", run(program, "--xyzzy"), 2, "--xyzzy")
@@ -146,6 +151,7 @@ no_leftovers(at("a"))
 one_line(TRAIN, "a folder that holds a training is not overwritten", run(TRAIN, *SHORT, "-o", at("a")), 1, "--resume",
          "--overwrite")
 one_line(TRAIN, "nothing to resume", run(TRAIN, *SHORT, "-o", at("empty"), "--resume"), 1, "checkpoint.safetensors")
+checks.check("and no folder of that name is made", not os.path.exists(at("empty")))
 code, out, error = run(TRAIN, *SHORT, "-o", at("a"), "--quiet", "--overwrite")
 checks.check("--quiet prints the table only", code == 0 and not error and "pooled" in out, error)
 code, _, error = run(TRAIN, *TINY, "--epochs", 3, "--steps", 3, "--batch", 3, "-o", at("a"), "--resume")
@@ -165,8 +171,8 @@ for name, options, environment in (("one thread", ["--threads", 1], {}), ("two t
                  error[-200:] if code else "%d bytes" % len(reference))
 
 
-def interrupt(folder, wait_for, more=()):
-    """Starts a training, sends SIGINT when its stderr shows wait_for, returns exit code and stderr."""
+def interrupt(folder, wait_for, more=(), signal_=signal.SIGINT):
+    """Starts a training, sends a signal when its stderr shows wait_for, returns exit code and stderr."""
     command = [TRAIN, *LONG, "-o", folder, *more]
     process = subprocess.Popen([str(w) for w in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     seen = ""
@@ -174,13 +180,14 @@ def interrupt(folder, wait_for, more=()):
         seen += line
         if line.startswith(wait_for):
             time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal_)
             break
     seen += process.stderr.read()
     return process.wait(timeout=300), seen
 
 
-LONG = TINY + ["--epochs", 4, "--steps", 60, "--early-stop", 0]
+PART = int(os.environ.get("UNETSTAR_TEST_PART", "1"))  # above 1: less of what takes long (tests/part.h)
+LONG = TINY + ["--epochs", 4, "--steps", max(60 // PART, 15), "--early-stop", 0]
 code, _, error = run(TRAIN, *LONG, "-o", at("whole"))
 checks.check("a longer training ends", code == 0, error[-200:])
 code, error = interrupt(at("cut"), "epoch  1/4")
@@ -206,8 +213,8 @@ checks.check("and so do the logs", log_without_times("cut") == log_without_times
 code, _, error = run(TRAIN, *LONG, "-o", at("cut"), "--resume")
 checks.check("resuming a finished training measures again", code == 0 and
              read(at("cut", "model.safetensors")) == read(at("whole", "model.safetensors")), error[-200:])
-code, error = interrupt(at("twice"), "machine", ["--steps", 100000])
-checks.check("Ctrl-C in the first epoch", code == 130 and os.path.exists(at("twice", "checkpoint.safetensors")),
+code, error = interrupt(at("twice"), "machine", ["--steps", 100000], signal.SIGHUP)
+checks.check("a closed terminal, in the first epoch", code == 130 and os.path.exists(at("twice", "checkpoint.safetensors")),
              error[-200:])
 
 # killed without warning: the checkpoint of the last whole epoch is there, and it is enough
@@ -275,6 +282,15 @@ write(at("masks", "one_mask.png"), p.png(W, H, 1, p.mask_bytes(W, H)))
 code, _, error = run(SEGMENT, MODEL + "," + at("whole", "model.safetensors"), at("in", "one.png"), "-o", at("seg2"),
                      "--views", 4, "--clip", "--mask", at("masks"), "--threshold", 0.3, "--quiet")
 checks.check("two models, four views, clipped, quiet", code == 0 and not error, error)
+write(at("beside", "one.png"), p.png(W, H, 3, rgb))
+write(at("beside", "one_mask.png"), p.png(W, H, 1, p.mask_bytes(W, H)))
+code, _, error = run(SEGMENT, MODEL, at("beside"), "-o", at("seg7"), "--clip", "--mask", at("beside"), "--quiet")
+run(SEGMENT, MODEL, at("in", "one.png"), "-o", at("seg8"), "--clip", "--mask", at("masks"), "--quiet")
+checks.check("a mask beside its photograph", code == 0 and len(os.listdir(at("seg7"))) == 3 and
+             read(at("seg7", "one-probability.png")) == read(at("seg8", "one-probability.png")), error)
+os.remove(at("beside", "one_mask.png"))
+one_line(SEGMENT, "a photograph is not its own mask", run(SEGMENT, MODEL, at("beside"), "-o", at("seg9"), "--mask",
+                                                          at("beside")), 1, "no mask for one")
 code, out, error = run(SEGMENT, MODEL, "--synthetic", 7, "--synthetic-size", "96x64", "-o", at("seg3"))
 checks.check("a made-up photograph is measured", code == 0 and "synthetic-7" in out, error)
 for kind in ("photo", "truth", "probability", "vessels", "overlay"):

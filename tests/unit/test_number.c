@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../api/part.h"
 #include "base/base.h"
 
 static uint64_t seed = 20240817;
@@ -28,7 +29,7 @@ static uint64_t next_random(void) {
 
 static long rounds(long n) {
     const char *text = getenv("US_TEST_ROUNDS");
-    return text ? n * atol(text) : n;
+    return (text ? n * atol(text) : n) / test_part();
 }
 
 static double from_bits(uint64_t bits) {

@@ -1,5 +1,6 @@
 /* test_prep_rows.c - preprocessing from rows: in parts of any size, in any order once it is ready, through bytes and
  * back. */
+#include "../api/part.h"
 #include "test_data_util.h"
 
 static struct meter meter;
@@ -126,7 +127,7 @@ static void test_any_parts(void **state) {
     int i, k, field;
     (void)state;
     for (i = 0; i < US_COUNT(sizes); i++)
-        for (k = i % 5; k < PREPS; k += 5) {
+        for (k = i % 5; k < PREPS; k += 5 * test_part()) {
             const int channels = k % 2 ? 3 : 1, bits = (k / 2 + i) % 2 ? 16 : 8;
             const struct us_prep prep = some_prep(k);
             struct us_prep_state s;
@@ -285,7 +286,7 @@ static void test_bytes_and_back(void **state) {
     int i, k;
     (void)state;
     for (i = 0; i < US_COUNT(sizes); i++)
-        for (k = i % 5; k < PREPS; k += 5) {
+        for (k = i % 5; k < PREPS; k += 5 * test_part()) {
             const struct us_prep prep = some_prep(k);
             const int field = k % 5 % 2 ? US_PREP_FIELD_WANTED : US_PREP_FIELD_AUTO;
             struct us_prep_state s, t;
@@ -423,7 +424,7 @@ static void test_bad_bytes(void **state) {
     sign(&bad);
     refused(&bad, UNETSTAR_EFORMAT);
     bad.size = good.size;
-    for (k = 0; k < 20000; k++) { /* random bytes under a right checksum */
+    for (k = 0; k < 20000 / test_part(); k++) { /* random bytes under a right checksum */
         int64_t y;
         memcpy(bad.data, good.data, good.size);
         bad.data[us_rng_below(&rng, k % 2 ? 96 : good.size - 8)] = (uint8_t)us_rng_next(&rng);
@@ -439,7 +440,7 @@ static void test_bad_bytes(void **state) {
             }
         us_free(ctx, s.memory);
     }
-    assert_in_range(accepted, 1000, 19000);
+    assert_in_range(accepted, 1000 / test_part(), 19000 / test_part());
     free(good.data);
     free(bad.data);
     scene_close(&scene);
