@@ -72,8 +72,8 @@ extern "C" {
 #define UNETSTAR_VERSION_NUMBER 1000
 /* The number in the soname. It rises with every break of the binary interface, also before version 1. */
 #define UNETSTAR_ABI_VERSION 0
-/* Rises whenever any bit of any result may change. It is written into every weights file, checkpoint and report; a
- * training resumes bit by bit within one value (docs/determinism.md). */
+/* Rises whenever any bit of any result may change that is computed from given images. It is written into every weights
+ * file, checkpoint and report; a training resumes bit by bit within one value (docs/determinism.md). */
 #define UNETSTAR_NUMERICS_VERSION 2
 
 #if defined(_WIN32) && defined(UNETSTAR_BUILDING_DLL)
@@ -486,9 +486,12 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_state_save(const unetstar_prep_sta
 UNETSTAR_API UNETSTAR_CHECK int unetstar_prep_state_load(unetstar_prep_state **out, unetstar_context *context,
                                                          const void *data, size_t size);
 
-/* A synthetic fundus photograph: background shading, optic disc, macula, branching tapering vessels with reflexes, noise.
+/* A synthetic fundus photograph: branching tapering vessels with reflexes, optic disc, macula, uneven light, haze, grain; in
+ * most of them also what no label names: bright lesions, bleedings, dust, scratches. Angle of view, colours, contrast, blur and
+ * the field's shape vary widely from seed to seed, and all that is measured in pixels goes with the size.
  * rgb (h, w, 3), label (h, w) and mask (h, w) as 0 / 255; label and mask may be NULL. The same seed gives the same picture on
- * every machine. width, height 48 .. 4096. Thread A. Since 0.1. */
+ * every machine; another version of the library may draw another one, whatever its numerics version. width, height 48 .. 4096.
+ * Memory for the time of the call: 12 to 14 bytes a pixel. Thread A. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_synthetic_fundus(unetstar_context *context, uint64_t seed, int64_t width,
                                                           int64_t height, uint8_t *rgb, uint8_t *label, uint8_t *mask);
 

@@ -9,14 +9,13 @@
  */
 #include "data/synthetic.h"
 
-#include <math.h>
 #include <string.h>
 
 #define STEP 0.008 /* length of a piece */
 #define NODES 1024 /* of one vessel */
 #define BUDS 2048
-#define GRID 240        /* cells of the map along a side, over [-1.2, 1.2] */
-#define THINNEST 0.0042 /* width */
+#define SPAN 1.45 /* the map is over [-SPAN, SPAN] */
+#define GRID 290  /* its cells along a side */
 
 struct bud {
     struct us_point at;
@@ -28,10 +27,12 @@ struct bud {
 };
 
 struct tree {
+    const struct us_look *look;
     const struct us_eye *eye;
     struct us_canvas *canvas;
     struct us_rng rng;
-    double share;
+    double thinnest, edge; /* width of the last branches; squared radius a little beyond the field */
+    int hidden;            /* the vessels that grow now are so faint that nobody labels them */
     int n_buds, n_vessels;
     struct bud buds[BUDS];
     struct us_node nodes[NODES];
@@ -40,9 +41,8 @@ struct tree {
 
 /* ---- Small things ---- */
 
-/* At most one call in an expression: C leaves the order of two open, and the picture would hang on the compiler. */
 static double between(struct tree *t, double low, double high) {
-    return low + (high - low) * us_rng_uniform(&t->rng);
+    return us_between(&t->rng, low, high);
 }
 
 static double length_of(double x, double y) {
@@ -58,20 +58,8 @@ static double wrap(double a) {
     return a - 6.283185307179586 * floor((a + 3.141592653589793) / 6.283185307179586);
 }
 
-/* The angle of (x, y), within 1e-3: enough to steer by. */
-static double angle_of(double x, double y) {
-    double a = fabs(x), b = fabs(y), q, r;
-    if (a + b == 0)
-        return 0;
-    q = US_MIN(a, b) / US_MAX(a, b);
-    r = q * (0.9998660 + q * q * (-0.3302995 + q * q * (0.1801410 + q * q * (-0.0851330 + q * q * 0.0208351))));
-    r = b > a ? 1.5707963267948966 - r : r;
-    r = x < 0 ? 3.141592653589793 - r : r;
-    return y < 0 ? -r : r;
-}
-
 static int64_t cell_of(double x, double y) {
-    int64_t i = (int64_t)floor((y + 1.2) * (GRID / 2.4)), j = (int64_t)floor((x + 1.2) * (GRID / 2.4));
+    int64_t i = (int64_t)floor((y + SPAN) * (GRID / (2 * SPAN))), j = (int64_t)floor((x + SPAN) * (GRID / (2 * SPAN)));
     return i < 0 || j < 0 || i >= GRID || j >= GRID ? -1 : i * GRID + j;
 }
 
@@ -102,13 +90,13 @@ static void occupy(struct tree *t, int kind, int number, int64_t count) {
 }
 
 static int full(const struct tree *t) {
-    return (double)t->canvas->label_pixels >= t->share * (double)t->canvas->field_pixels;
+    return (double)t->canvas->label_pixels >= t->look->vessels.share * (double)t->canvas->field_pixels;
 }
 
 /* ---- Buds ---- */
 
 static void push_bud(struct tree *t, const struct bud *bud) {
-    if (t->n_buds < BUDS && bud->width >= THINNEST) {
+    if (t->n_buds < BUDS && bud->width >= t->thinnest) {
         t->buds[t->n_buds] = *bud;
         t->buds[t->n_buds++].urgency = bud->width * between(t, 0.4, 1.3);
     }
@@ -174,7 +162,7 @@ static void ramify(struct tree *t, int64_t count, int kind, int number, int dept
         along += STEP;
         if (along < next || i < 4)
             continue;
-        heading = angle_of(t->nodes[i + 1].x - t->nodes[i - 1].x, t->nodes[i + 1].y - t->nodes[i - 1].y);
+        heading = us_angle_of(t->nodes[i + 1].x - t->nodes[i - 1].x, t->nodes[i + 1].y - t->nodes[i - 1].y);
         if (!room(t, kind, node, heading, side, 0.085)) {
             side = -side;
             if (!room(t, kind, node, heading, side, 0.085))
@@ -183,7 +171,7 @@ static void ramify(struct tree *t, int64_t count, int kind, int number, int dept
         along = 0;
         next = spacing * between(t, 0.55, 1.6);
         ratio = between(t, 0.34, 0.72) + 0.2 * (double)i / (double)count;
-        width = US_MAX(node->width * ratio, THINNEST);
+        width = US_MAX(node->width * ratio, t->thinnest);
         if (width > 0.92 * node->width)
             continue;
         branch(t, node, heading, side, width, kind, number, depth + 1);
@@ -218,7 +206,7 @@ struct wander {
 static void wander_init(struct tree *t, struct wander *w, double size) {
     int k;
     for (k = 0; k < 2; k++) {
-        w->size[k] = size * between(t, 0.5, 1.0) * (k ? 0.4 : 1.0);
+        w->size[k] = size * t->look->vessels.wiggle * between(t, 0.5, 1.0) * (k ? 0.4 : 1.0);
         w->wave[k] = 6.283185307179586 / (between(t, 0.28, 0.5) * (k ? 0.45 : 1.0));
         w->phase[k] = between(t, 0, 6.28);
     }
@@ -234,7 +222,7 @@ static void trunk(struct tree *t, const struct us_point *p, int n, double width,
                   double spacing) {
     struct wander w;
     int64_t count = 0;
-    int number = ++t->n_vessels, k;
+    int number = ++t->n_vessels, k, entered = 0;
     double s = 0, u, px = p[0].x, py = p[0].y;
     wander_init(t, &w, wiggle);
     for (k = 0; k + 1 < n; k++) {
@@ -250,18 +238,17 @@ static void trunk(struct tree *t, const struct us_point *p, int n, double width,
             t->nodes[count].width = width * (1.0 - 0.34 * US_MIN(s / 1.6, 1.0));
             px = x;
             py = y;
-            if (x * x + y * y > 1.06)
-                k = n; /* left the field */
-            if (k == n) {
-                count++;
+            count++;
+            entered |= x * x + y * y < t->edge;
+            if (entered && x * x + y * y > t->edge) { /* left the field */
+                k = n;
                 break;
             }
-            count++;
         }
     }
     ramify(t, count, kind, number, 0, spacing);
     occupy(t, kind, number, count);
-    us_vessel_draw(t->eye, t->canvas, (enum us_vessel_kind)kind, t->nodes, count);
+    us_vessel_draw(t->look, t->canvas, (enum us_vessel_kind)kind, t->nodes, count, between(t, 0.85, 1.15), 1);
 }
 
 static void arcade(struct tree *t, int kind, int up) {
@@ -320,10 +307,10 @@ static double aim(const struct tree *t, const struct bud *bud, double x, double 
     const struct us_eye *eye = t->eye;
     double fx = eye->fovea.x - x, fy = eye->fovea.y - y, dx = x - eye->disc.x, dy = y - eye->disc.y, f, d;
     if (bud->inward)
-        return angle_of(fx, fy);
+        return us_angle_of(fx, fy);
     f = US_MAX(length_of(fx, fy), 0.05);
     d = US_MAX(length_of(dx, dy), 0.05);
-    return angle_of(dx / d - 0.8 * fx / f, dy / d - 0.8 * fy / f);
+    return us_angle_of(dx / d - 0.8 * fx / f, dy / d - 0.8 * fy / f);
 }
 
 /* May a branch go on at (x, y)? Its own and, at first, its parent's cells are free for it. */
@@ -352,15 +339,16 @@ static int64_t walk(struct tree *t, const struct bud *bud, int number, double *h
     const struct us_eye *eye = t->eye;
     double x = bud->at.x, y = bud->at.y, course = bud->heading, heading = course, wiggle = 0, s = 0;
     int64_t count = 0, along_other = 0;
+    double wild = 0.10 * t->look->vessels.wiggle;
     int from_disc = in_disc(t, x, y, 1.15);
     while (count < NODES && s < bud->length) {
         struct us_node *node = &t->nodes[count];
         double width = bud->width * (1.0 - 0.42 * s / bud->length), f;
         node->x = x;
         node->y = y;
-        node->width = US_MAX(width, 0.8 * THINNEST);
+        node->width = US_MAX(width, 0.8 * t->thinnest);
         count++;
-        if (x * x + y * y > 1.03)
+        if (x * x + y * y > t->edge)
             break;
         f = length_of(x - eye->fovea.x, y - eye->fovea.y);
         if (f < 0.16 * eye->distance)
@@ -371,7 +359,7 @@ static int64_t walk(struct tree *t, const struct bud *bud, int number, double *h
         course += evade(t, bud, number, node, heading, count);
         if (count > 3)
             course += limit(bud->pull * STEP * wrap(aim(t, bud, x, y) - course), 0.05);
-        wiggle = 0.92 * wiggle + 0.10 * us_rng_normal(&t->rng);
+        wiggle = 0.92 * wiggle + wild * us_rng_normal(&t->rng);
         heading = course + wiggle;
         x += STEP * us_cos(heading);
         y += STEP * us_sin(heading);
@@ -385,7 +373,7 @@ static int64_t walk(struct tree *t, const struct bud *bud, int number, double *h
     if (s < bud->length - STEP) { /* ended early: it thins out all the same */
         int64_t i;
         for (i = 0; i < count; i++)
-            t->nodes[i].width = US_MAX(bud->width * (1.0 - 0.62 * (double)i / (double)count), 0.8 * THINNEST);
+            t->nodes[i].width = US_MAX(bud->width * (1.0 - 0.62 * (double)i / (double)count), 0.8 * t->thinnest);
     }
     *heading_out = heading;
     return count;
@@ -401,22 +389,26 @@ static void grow(struct tree *t, const struct bud *bud) {
     ramify(t, count, bud->kind, number, bud->depth, 0.075 + 3.2 * bud->width);
     last = t->nodes[count - 1];
     occupy(t, bud->kind, number, count);
-    us_vessel_draw(t->eye, t->canvas, (enum us_vessel_kind)bud->kind, t->nodes, count);
+    us_vessel_draw(t->look, t->canvas, (enum us_vessel_kind)bud->kind, t->nodes, count,
+                   t->hidden ? between(t, 0.15, 0.45) : between(t, 0.7, 1.2), !t->hidden);
     width = 0.8 * last.width;
-    if ((double)count * STEP >= bud->length - STEP && width >= THINNEST) { /* it ends in a fork */
+    if ((double)count * STEP >= bud->length - STEP && width >= t->thinnest) { /* it ends in a fork */
         branch(t, &last, heading - 0.45, 1, width, bud->kind, number, bud->depth + 1);
         branch(t, &last, heading + 0.45, -1, width * 0.9, bud->kind, number, bud->depth + 1);
     }
 }
 
-int us_vessels_grow(us_context *ctx, uint64_t seed, const struct us_eye *eye, double share, struct us_canvas *canvas) {
+int us_vessels_grow(us_context *ctx, uint64_t seed, const struct us_look *look, struct us_canvas *canvas) {
+    const struct us_eye *eye = &look->eye;
     struct tree *t = (struct tree *)us_alloc_zero(ctx, sizeof *t);
     int k, up;
     if (!t)
         return UNETSTAR_ENOMEM;
+    t->look = look;
     t->eye = eye;
     t->canvas = canvas;
-    t->share = share;
+    t->thinnest = look->vessels.thinnest;
+    t->edge = 1.04 * eye->reach * eye->reach;
     t->rng = us_rng_stream(seed, US_RNG_SYNTHETIC, 1, 0);
     for (k = 0; k < 2; k++) /* veins first: they are the wider ones */
         for (up = 0; up < 2 && !full(t); up++)
@@ -426,11 +418,16 @@ int us_vessels_grow(us_context *ctx, uint64_t seed, const struct us_eye *eye, do
             nasal(t, k, up);
     for (k = 0; k < 8; k++) {
         double heading =
-            angle_of(eye->axis.x, eye->axis.y) + (k >= 5 ? 3.141592653589793 : 0) + between(t, -0.65, 0.65);
+            us_angle_of(eye->axis.x, eye->axis.y) + (k >= 5 ? 3.141592653589793 : 0) + between(t, -0.65, 0.65);
         double width = between(t, 0.0065, 0.0105);
         small_vessel(t, k & 1, heading, width);
     }
     while (t->n_buds > 0 && !full(t)) {
+        struct bud bud = pop_bud(t);
+        grow(t, &bud);
+    }
+    t->hidden = 1;
+    for (k = 0; k < look->vessels.hidden && t->n_buds > 0; k++) {
         struct bud bud = pop_bud(t);
         grow(t, &bud);
     }
