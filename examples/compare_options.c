@@ -12,7 +12,7 @@ static const char *const left_out[] = {"Most used",  "out",       "preset",
                                        "resume",     "overwrite", "list",
                                        "fusion",     "seed",      "fold",
                                        "all",        "threshold", "store-threshold",
-                                       "activation", "calibrate", "After the training"};
+                                       "activation", "calibrate", "After the training", "description"};
 /* Options that do not change a result, or, as a preset, only through others. */
 static const char *const no_facts[] = {
     "out",    "records", "jobs",     "threads",  "quiet",      "help", "version", "report-only",

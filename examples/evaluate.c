@@ -21,13 +21,15 @@ static const char about[] =
     "sensitivity, specificity, precision, MCC, clDice and calibration error (ECE), inside the field of view, for\n"
     "each image and for all pixels pooled. DATA is a data set in one of the forms unetstar-train reads; by default\n"
     "its test images are measured (its own test folder, or fold 2 of 4), so that the numbers are those of images\n"
-    "the training did not see. Several models, with commas between them, are averaged. With --predictions it\n"
-    "measures maps that were saved by any program; with --hessian a filter that learns nothing but its threshold,\n"
-    "the bar below which a network is pointless.";
+    "the training did not see. Several models, with commas between them, are averaged; without one the model inside\n"
+    "this program is measured, which has seen made-up photographs only (--all: it may be tested on every image). With\n"
+    "--predictions it measures maps that were saved by any program; with --hessian a filter that learns nothing but its\n"
+    "threshold, the bar below which a network is pointless.";
 
 static const char examples[] =
     "  unetstar-evaluate out/model.safetensors STARE\n"
     "  unetstar-evaluate out/model.safetensors STARE --observer vk    with the second human\n"
+    "  unetstar-evaluate STARE --all --threshold model                the model inside the program\n"
     "  unetstar-evaluate a.safetensors,b.safetensors DRIVE -o both --pictures\n"
     "  unetstar-evaluate out/model.safetensors mine --labels labels_ah --all\n"
     "  unetstar-evaluate --predictions maps/ STARE --fold 0\n"
@@ -57,6 +59,7 @@ struct run {
     char *data_title;
     double stored_threshold; /* of the models, 0: none */
     struct baseline baseline;
+    int named; /* the first operand is the model */
 };
 
 static void settings_arguments(struct args *args, struct settings *settings) {
@@ -98,7 +101,8 @@ static int find_threshold(struct run *run, const char *list, struct problem *pro
 static int open_session(struct run *run, const char *list, struct problem *problem) {
     unetstar_session_options options;
     int error;
-    if (models_load(&run->models, run->launch.context, list, problem))
+    if (run->named ? models_load(&run->models, run->launch.context, list, problem)
+                   : models_load_builtin(&run->models, run->launch.context, problem))
         return -1;
     unetstar_session_options_init(&options, sizeof options);
     options.views = run->settings.tta;
@@ -160,35 +164,36 @@ static int measure(struct run *run, const char *what, struct problem *problem) {
 static int run_program(struct run *run, const struct args *args, struct problem *problem) {
     const struct settings *settings = &run->settings;
     int with_model = !settings->predictions && !settings->hessian;
+    const char *what = settings->predictions ? settings->predictions
+                       : settings->hessian   ? "Hessian filter"
+                       : run->named          ? args->operands[0]
+                                             : "built-in model";
     if (launch_start(&run->launch, settings->threads, problem) || make_output_folder(settings->out, problem))
         return -1;
-    if (with_model && open_session(run, args->operands[0], problem))
+    if (with_model && open_session(run, what, problem))
         return -1;
-    if (collection_open(&run->collection, &settings->data, args->operands + with_model,
-                        args->operand_count - with_model, problem) ||
+    if (collection_open(&run->collection, &settings->data, args->operands + run->named,
+                        args->operand_count - run->named, problem) ||
         split_make(&run->split, &run->collection, &settings->data, problem))
         return -1;
     run->data_title = collection_title(&run->collection);
     if (settings->hessian && learn_baseline(run, problem))
         return -1;
-    return measure(run, with_model          ? args->operands[0]
-                        : settings->hessian ? "Hessian filter"
-                                            : settings->predictions,
-                   problem);
+    return measure(run, what, problem);
 }
 
-static int read_command(struct args *args, struct settings *settings, int argc, char **argv, struct problem *problem) {
-    int wanted, without;
+static int read_command(struct args *args, struct run *run, int argc, char **argv, struct problem *problem) {
+    struct settings *settings = &run->settings;
+    int without;
     settings_arguments(args, settings);
     if (args_parse(args, argc, argv, problem))
         return -1;
     if (args->help || args->version)
         return 0;
     without = settings->predictions || settings->hessian;
-    wanted = (without ? 0 : 1) + (settings->data.synthetic ? 0 : 1);
-    if (args->operand_count < wanted)
-        return problem_set(problem, without ? "name a folder with a data set (--help shows how)"
-                                            : "name a model and a folder with a data set (--help shows how)");
+    run->named = !without && args->operand_count && models_named(args->operands[0]);
+    if (args->operand_count == run->named && !settings->data.synthetic)
+        return problem_set(problem, "name a folder with a data set (--help shows how)");
     if (settings->predictions && settings->hessian)
         return problem_set(problem, "--predictions and --hessian: only one can be measured");
     if (without && isnan(settings->threshold))
@@ -204,11 +209,11 @@ int main(int argc, char **argv) {
     struct problem problem = {""};
     int code = EXIT_FINE;
     args.program = program;
-    args.usage = "MODEL[,MODEL...] DATA... [options]";
+    args.usage = "[MODEL[,MODEL...]] DATA... [options]";
     args.about = about;
     args.examples = examples;
     args.closing = closing;
-    if (read_command(&args, &run.settings, argc, argv, &problem))
+    if (read_command(&args, &run, argc, argv, &problem))
         code = EXIT_USAGE;
     else if (args.help)
         args_print_help(&args);

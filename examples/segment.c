@@ -13,10 +13,15 @@ static const char program[] = "unetstar-segment";
 static const char about[] =
     "Finds the vessels in retinal photographs of any size. For each image NAME it writes into DIR\n"
     "NAME-probability.png (0 black .. 1 white), NAME-vessels.png (black and white) and NAME-overlay.png (vessels in\n"
-    "green on the photograph). Several models, with commas between them, are averaged. A folder stands for all\n"
-    "pictures in it. An image that cannot be read is reported and the others are still done.";
+    "green on the photograph). A folder stands for all pictures in it. An image that cannot be read is reported and\n"
+    "the others are still done.\n"
+    "\n"
+    "MODEL is a weights file of unetstar-train; several, with commas between them, are averaged. Without one the\n"
+    "model inside this program is used. It was trained on made-up photographs only, for fields of view of about 300\n"
+    "to 1000 pixels across; scale larger photographs down first.";
 
 static const char examples[] =
+    "  unetstar-segment photo.jpg                                            with the model inside the program\n"
     "  unetstar-segment out/model.safetensors photo.jpg -o result\n"
     "  unetstar-segment fold0.safetensors,fold1.safetensors photos/ -o result --tta 4\n"
     "  unetstar-segment model.safetensors photos/ --mask masks/ --clip --bits 16\n"
@@ -49,6 +54,9 @@ static void settings_arguments(struct args *args, struct settings *settings) {
     args_bool(args, "vessels", &settings->vessels, "write the black and white picture");
     args_bool(args, "overlay", &settings->overlay, "write the overlay");
     args_group(args, "Segmentation");
+    args_text(args, "model", 'm', "MODEL", &settings->model,
+              "the model or models, when they are not the first operand (which is one when it ends in .safetensors or is "
+              "such a file)");
     args_text(args, "mask", 0, "FILE", &settings->mask,
               "field-of-view mask, or a folder with masks of the images' names (NAME or NAME_mask)");
     args_flag(args, "clip", &settings->clip, "set everything outside the field of view to 0");
@@ -339,12 +347,25 @@ static int find_threshold(struct run *run, struct problem *problem) {
     return 0;
 }
 
+static int load_models(struct run *run, struct problem *problem) {
+    const char *text;
+    if (run->settings.model)
+        return models_load(&run->models, run->launch.context, run->settings.model, problem);
+    if (models_load_builtin(&run->models, run->launch.context, problem))
+        return -1;
+    text = unetstar_model_get_meta(run->models.items[0], "description");
+    if (!run->settings.quiet)
+        fprintf(stderr, "model    built-in%s%s\n", text ? ": " : "", text ? text : "");
+    return 0;
+}
+
 static int run_program(struct run *run, const struct args *args, int synthetic, struct problem *problem) {
+    const char *model = run->settings.model ? run->settings.model : "the model inside this program";
     unetstar_session_options options;
     int error;
     if (collect_images(run, args, problem) || launch_start(&run->launch, run->settings.threads, problem) ||
         make_output_folder(run->settings.out, problem) ||
-        models_load(&run->models, run->launch.context, args->operands[0], problem) || find_threshold(run, problem))
+        load_models(run, problem) || find_threshold(run, problem))
         return -1;
     unetstar_session_options_init(&options, sizeof options);
     options.views = run->settings.tta;
@@ -355,27 +376,29 @@ static int run_program(struct run *run, const struct args *args, int synthetic, 
     error = unetstar_session_create(&run->session, run->launch.context, models_list(&run->models), run->models.count,
                                     &options);
     if (error == UNETSTAR_ESTATE && run->settings.precision == UNETSTAR_PRECISION_INT8)
-        return problem_set(problem, "%s: %s (unetstar-train does, with --calibrate)", args->operands[0],
-                           unetstar_last_error());
+        return problem_set(problem, "%s: %s (unetstar-train does, with --calibrate)", model, unetstar_last_error());
     if (error)
-        return problem_from_library(problem, args->operands[0], error);
+        return problem_from_library(problem, model, error);
     if (synthetic && segment_synthetic(run, problem))
         return -1;
     return segment_all(run, problem);
 }
 
 static int read_command(struct args *args, struct settings *settings, int argc, char **argv, int *synthetic,
-                        struct problem *problem) {
+                        int *first_image, struct problem *problem) {
     settings_arguments(args, settings);
     if (args_parse(args, argc, argv, problem))
         return -1;
     if (args->help || args->version)
         return 0;
     *synthetic = args_given(args, argc, argv, "synthetic");
-    if (!args->operand_count)
-        return problem_set(problem, "name a model and images (--help shows how)");
-    if (args->operand_count == 1 && !*synthetic)
-        return problem_set(problem, "name at least one image or folder after the model %s", args->operands[0]);
+    if (!settings->model && args->operand_count && models_named(args->operands[0])) {
+        settings->model = args->operands[0];
+        *first_image = 1;
+    }
+    if (args->operand_count == *first_image && !*synthetic)
+        return *first_image ? problem_set(problem, "name at least one image or folder after the model %s", settings->model)
+                            : problem_set(problem, "name an image or folder (--help shows how)");
     if (settings->bits == 16 && !picture_can_write_16())
         return problem_set(problem, "--bits 16 needs a build with libpng");
     if (settings->mask && settings->stream)
@@ -392,11 +415,11 @@ int main(int argc, char **argv) {
     struct problem problem = {""};
     int code = EXIT_FINE, synthetic = 0;
     args.program = program;
-    args.usage = "MODEL[,MODEL...] IMAGE|FOLDER... [-o DIR] [options]";
+    args.usage = "[MODEL[,MODEL...]] IMAGE|FOLDER... [-o DIR] [options]";
     args.about = about;
     args.examples = examples;
     args.closing = closing_text();
-    if (read_command(&args, &run.settings, argc, argv, &synthetic, &problem))
+    if (read_command(&args, &run.settings, argc, argv, &synthetic, &run.first_image, &problem))
         code = EXIT_USAGE;
     else if (args.help)
         args_print_help(&args);

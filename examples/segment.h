@@ -12,6 +12,7 @@
 
 struct settings {
     const char *out, *mask;
+    const char *model; /* list of models; NULL: the one inside the program */
     double threshold; /* NaN: the model's */
     int32_t bits, tta, clip, precision, stream, probability, vessels, overlay;
     int32_t threads, quiet, budget;
@@ -33,6 +34,7 @@ struct run {
     struct models models;
     unetstar_session *session;
     struct names images, names;
+    int first_image; /* operand */
     const char *threshold_source; /* "given", ... for the closing line */
     unetstar_workspace largest;   /* what the session took for the largest image */
     int64_t largest_width, largest_height;

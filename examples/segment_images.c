@@ -39,7 +39,7 @@ static int add_folder(struct run *run, const char *folder, struct problem *probl
 int collect_images(struct run *run, const struct args *args, struct problem *problem) {
     size_t i, k;
     int operand;
-    for (operand = 1; operand < args->operand_count; operand++) {
+    for (operand = run->first_image; operand < args->operand_count; operand++) {
         const char *path = args->operands[operand];
         if (is_folder(path)) {
             if (add_folder(run, path, problem))

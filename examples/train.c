@@ -134,6 +134,8 @@ static int build_trainer(struct run *run, struct problem *problem) {
         (error = unetstar_model_set_prep(run->model, &settings->prep)) ||
         (error = unetstar_model_set_meta(run->model, "training.data", run->data_title)) ||
         (error = unetstar_model_set_meta(run->model, "training.split", run->split.text)) ||
+        (settings->description &&
+         (error = unetstar_model_set_meta(run->model, "description", settings->description))) ||
         (error = unetstar_optimizer_create(&run->optimizer, run->model, &settings->optimizer)) ||
         (error =
              unetstar_trainer_create(&run->trainer, run->model, run->optimizer, &settings->trainer, &settings->loss)))

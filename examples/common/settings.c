@@ -209,6 +209,7 @@ void settings_arguments(struct args *args, struct settings *settings) {
     args_flag(args, "overwrite", &settings->overwrite, "start anew although DIR holds a training");
     args_int64(args, "checkpoint-every", &settings->checkpoint_every, 0, 1e6,
                "epochs between checkpoints; 0: only at the end and on Ctrl-C");
+    args_text(args, "description", 0, "TEXT", &settings->description, "a sentence to keep in the model");
     args_flag(args, "list", &settings->list,
               "only print which image goes with which label and mask, and what it is for");
     data_arguments(args, &settings->data, 0);

@@ -15,7 +15,7 @@ struct settings {
     unetstar_loss_options loss;
     unetstar_optimizer_options optimizer;
     unetstar_trainer_options trainer;
-    const char *out;
+    const char *out, *description;
     uint64_t seed;            /* of weights, patches, augmentation and dropout */
     int32_t patch[2];         /* width, height */
     int32_t validation_count; /* whole images, 0: a fifth */
