@@ -406,7 +406,8 @@ typedef struct unetstar_image {
     size_t struct_size;
     const void *data;
     int64_t width, height; /* pixels, 1 .. 32768 */
-    int64_t row_stride;    /* bytes from a row to the next, at most 2^31; 0: rows are packed */
+    int64_t row_stride;    /* bytes from a row to the next, at most 2^31; 0: rows are packed; negative: the picture is stored
+                              bottom-up, and data points to its top row, the last in memory */
     int32_t channels;      /* 1 or 3 */
     int32_t bits;          /* 8 or 16 */
 } unetstar_image;

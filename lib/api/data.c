@@ -31,9 +31,11 @@ int us_image_view(struct us_image *out, const unetstar_image *image, const char 
         return us_fail(UNETSTAR_EINVAL, "%s has %d channels of %d bits; 1 or 3 channels of 8 or 16 bits are known", name,
                        i.channels, i.bits);
     packed = i.width * i.channels * (i.bits / 8);
-    if (i.row_stride != 0 && (i.row_stride < packed || i.row_stride > (int64_t)1 << 31))
-        return us_fail(UNETSTAR_EINVAL, "%s has a row_stride of %lld bytes; it must be 0, or %lld (a row) to 2^31", name,
-                       (long long)i.row_stride, (long long)packed);
+    if (i.row_stride != 0 && ((i.row_stride < packed && i.row_stride > -packed) || i.row_stride > (int64_t)1 << 31 ||
+                              i.row_stride < -((int64_t)1 << 31)))
+        return us_fail(UNETSTAR_EINVAL,
+                       "%s has a row_stride of %lld bytes; it must be 0, or from %lld (a row) to 2^31, or the negative of that",
+                       name, (long long)i.row_stride, (long long)packed);
     out->data = i.data;
     out->width = i.width;
     out->height = i.height;

@@ -11,7 +11,7 @@
 struct us_image {
     const void *data;
     int64_t width, height;
-    int64_t stride; /* bytes */
+    int64_t stride; /* bytes; negative: upwards from the last row in memory, which is the top one */
     int channels, bits;
 };
 #define US_IMAGE_MAX 32768

@@ -15,7 +15,7 @@ int us_image_check(const struct us_image *image, const char *what) {
     if (image->bits != 8 && image->bits != 16)
         return us_fail(UNETSTAR_EINVAL, "%s: %d bits a sample; 8 or 16 are possible", what, image->bits);
     row = image->width * image->channels * (image->bits / 8);
-    if (image->stride < row)
+    if (image->stride < row && image->stride > -row)
         return us_fail(UNETSTAR_EINVAL, "%s: rows are %lld bytes apart but %lld bytes long", what,
                        (long long)image->stride, (long long)row);
     return 0;

@@ -272,10 +272,10 @@ static void see_moments(struct us_prep_state *s, int c, int64_t y, const void *r
 void us_prep_state_rows(struct us_prep_state *s, int64_t y, int64_t n, const void *rows, int64_t stride,
                         const uint8_t *mask_rows, int64_t mask_stride) {
     const uint8_t *mask = s->field == US_PREP_FIELD_GIVEN ? mask_rows : NULL;
-    const char *row = (const char *)rows;
     int64_t i;
     int c;
-    for (i = 0; i < n; i++, row += stride) {
+    for (i = 0; i < n; i++) {
+        const char *row = (const char *)rows + i * stride;
         if (s->pass == EXTREMA && finds_field(&s->prep, s->field))
             see_field(s, y + i, row);
         for (c = 0; c < s->planes; c++) {

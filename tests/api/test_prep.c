@@ -321,10 +321,73 @@ static void test_augmentation_without_place(void **state) {
     unetstar_context_destroy(context);
 }
 
+/* A picture and mask stored bottom-up are the same as stored top-down, wherever one can be given. */
+static void test_bottom_up(void **state) {
+    enum { W = 61, H = 50 };
+    static uint8_t down[H][W][3], up[H][W][3], masks[2][H][W];
+    static float x[2][W * H], p[2][W * H];
+    unetstar_context *context = make_context(2);
+    unetstar_image image[2], mask[2], stored;
+    unetstar_prep_options prep;
+    unetstar_model_options o;
+    unetstar_session_options so;
+    unetstar_model *model;
+    unetstar_dataset *set;
+    unetstar_session *session;
+    int k, i, j;
+    (void)state;
+    for (i = 0; i < H; i++)
+        for (j = 0; j < W; j++) {
+            for (k = 0; k < 3; k++)
+                down[i][j][k] = up[H - 1 - i][j][k] = (uint8_t)(255 * noise((uint64_t)((i * W + j) * 3 + k)));
+            masks[0][i][j] = masks[1][H - 1 - i][j] = (uint8_t)(i > j ? 255 : 0);
+        }
+    OK(unetstar_prep_options_init(&prep, sizeof prep));
+    prep.standardize = 1;
+    OK(unetstar_model_options_init(&o, sizeof o));
+    o.narrow = 0.0625;
+    o.levels = 2;
+    OK(unetstar_model_create(&model, context, &o));
+    OK(unetstar_dataset_create(&set, context));
+    OK(unetstar_session_options_init(&so, sizeof so));
+    so.clip_to_field = 1;
+    for (k = 0; k < 2; k++) {
+        so.plan = k ? UNETSTAR_PLAN_STREAM : UNETSTAR_PLAN_WHOLE;
+        OK(unetstar_image_init(&image[k], sizeof image[k]));
+        OK(unetstar_image_init(&mask[k], sizeof mask[k]));
+        image[k].data = k ? (const void *)up[H - 1] : (const void *)down;
+        mask[k].data = k ? (const void *)masks[1][H - 1] : (const void *)masks[0];
+        image[k].width = mask[k].width = W;
+        image[k].height = mask[k].height = H;
+        image[k].channels = 3;
+        mask[k].channels = 1;
+        image[k].bits = mask[k].bits = 8;
+        image[k].row_stride = k ? -3 * W : 0;
+        mask[k].row_stride = k ? -W : W;
+        OK(unetstar_preprocess(context, &prep, &image[k], &mask[k], x[k]));
+        OK(unetstar_session_create(&session, context, (const unetstar_model *const *)&model, 1, &so));
+        OK(unetstar_session_run(session, &image[k], &mask[k], p[k], NULL, NULL, NULL));
+        unetstar_session_destroy(session);
+        OK(unetstar_dataset_add(set, "picture", &image[k], NULL, &mask[k]));
+        OK(unetstar_image_init(&stored, sizeof stored));
+        OK(unetstar_dataset_get(set, k, UNETSTAR_DATASET_IMAGE, &stored));
+        assert_memory_equal(stored.data, down, sizeof down);
+        OK(unetstar_dataset_get(set, k, UNETSTAR_DATASET_MASK, &stored));
+        assert_memory_equal(stored.data, masks[0], sizeof masks[0]);
+    }
+    assert_memory_equal(x[0], x[1], sizeof x[0]);
+    assert_memory_equal(p[0], p[1], sizeof p[0]);
+    image[1].row_stride = -3 * W + 1;
+    FAILS_NAMING(UNETSTAR_EINVAL, "row_stride", unetstar_preprocess(context, &prep, &image[1], NULL, x[1]));
+    unetstar_dataset_destroy(set);
+    unetstar_model_destroy(model);
+    unetstar_context_destroy(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_passes),    cmocka_unit_test(test_memory_of_rows), cmocka_unit_test(test_failing_source),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_bytes),          cmocka_unit_test(test_damaged_bytes),
-        cmocka_unit_test(test_augmentation_without_place)};
+        cmocka_unit_test(test_augmentation_without_place), cmocka_unit_test(test_bottom_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
