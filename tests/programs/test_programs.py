@@ -213,6 +213,7 @@ checks.check("and so do the logs", log_without_times("cut") == log_without_times
 code, _, error = run(TRAIN, *LONG, "-o", at("cut"), "--resume")
 checks.check("resuming a finished training measures again", code == 0 and
              read(at("cut", "model.safetensors")) == read(at("whole", "model.safetensors")), error[-200:])
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
 code, error = interrupt(at("twice"), "machine", ["--steps", 100000], signal.SIGHUP)
 checks.check("a closed terminal, in the first epoch", code == 130 and os.path.exists(at("twice", "checkpoint.safetensors")),
              error[-200:])
