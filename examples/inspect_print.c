@@ -5,16 +5,21 @@
 
 #include "inspect.h"
 
+struct columns {
+    int count, gap; /* on this line; blanks before the next text */
+};
+
 static void print_option(void *user, const char *name, const char *value) {
-    int *column = (int *)user;
+    struct columns *columns = (struct columns *)user;
     char text[96];
     snprintf(text, sizeof text, "%s %s", name, value);
-    if (*column == 3) {
+    if (columns->count == 3) {
         printf("\n");
-        *column = 0;
+        columns->count = columns->gap = 0;
     }
-    printf("  %-30s", text);
-    ++*column;
+    printf("%*s  %s", columns->gap, "", text);
+    columns->gap = strlen(text) < 30 ? 30 - (int)strlen(text) : 0;
+    columns->count++;
 }
 
 static void print_memory(const char *plan, const unetstar_workspace *m) {
@@ -23,9 +28,9 @@ static void print_memory(const char *plan, const unetstar_workspace *m) {
 }
 
 static void print_model(const struct inspection *found) {
-    int column = 0;
+    struct columns columns = {0, 0};
     printf("%s: %lld parameters\n\n", found->model_path, (long long)unetstar_model_parameter_count(found->model));
-    inspect_options(found->model, print_option, &column);
+    inspect_options(found->model, print_option, &columns);
     printf("\n\nMemory to segment %lld x %lld pixels, MB\n", (long long)found->width, (long long)found->height);
     printf("  %-12s%10s%10s%10s%10s\n", "plan", "maps", "scratch", "weights", "total");
     print_memory("whole image", &found->memory);

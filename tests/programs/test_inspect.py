@@ -68,6 +68,7 @@ for k, (width, degree) in enumerate(zip((32, 16, 8), (2, 3, 4))):
                  numbers["fusions", str(k), "", "channels"] == width and numbers["fusions", str(k), "", "degree"] == degree
                  and abs(exact - math.log10(math.comb(width + degree, degree))) < 1e-7
                  and abs(paper - 2 ** (k + 1) * math.log10(width / math.sqrt(2))) < 1e-7, (exact, paper))
+checks.check("no blanks at the end of a line", not [line for line in out.splitlines() if line != line.rstrip()])
 checks.check("degree, options, no image's numbers", numbers["model", "", "", "degree"] == 4
              and whole["options"]["fusion"] == "star" and not any(key[0] in ("features", "gradients") for key in numbers)
              and "Memory to segment 700 x 605" in out and "%d parameters" % numbers["model", "", "", "parameters"] in out)
