@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "moons.h"
+#include "moons/moons.h"
 
 static int failed;
 

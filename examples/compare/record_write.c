@@ -1,4 +1,4 @@
-/* compare_record_write.c - a finished cell or a reference as one small JSON file: enough for every number and curve of
+/* record_write.c - a finished cell or a reference as one small JSON file: enough for every number and curve of
  * a report, but no picture and no weight. */
 #include "common/json.h"
 #include "compare.h"

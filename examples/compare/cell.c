@@ -1,4 +1,4 @@
-/* compare_cell.c - one cell: a training, its test, its record. A stopped one leaves a checkpoint in the work folder. */
+/* cell.c - one cell: a training, its test, its record. A stopped one leaves a checkpoint in the work folder. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

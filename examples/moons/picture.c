@@ -1,4 +1,4 @@
-/* moons_picture.c - the figure: a panel for each variant, its function as shading, the line where both classes are
+/* picture.c - the figure: a panel for each variant, its function as shading, the line where both classes are
  * equally likely, and the training points. */
 #include <math.h>
 #include <stdlib.h>

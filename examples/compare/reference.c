@@ -1,4 +1,4 @@
-/* compare_reference.c - what every network is held against, measured once for each fold on the same test images: a
+/* reference.c - what every network is held against, measured once for each fold on the same test images: a
  * second human, and a filter that learns nothing but its threshold. */
 #include <stdlib.h>
 #include <string.h>

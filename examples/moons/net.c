@@ -1,5 +1,5 @@
 /*
- * moons_net.c - a network for two numbers, made of the library's layers, forward and backward:
+ * net.c - a network for two numbers, made of the library's layers, forward and backward:
  *
  *   linear 2 -> width; depth times [norm; linear width -> expansion width, twice; activation; sum or product;
  *   linear back to width; residual]; norm; linear width -> 2

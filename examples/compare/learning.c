@@ -1,4 +1,4 @@
-/* compare_learning.c - how star and sum differ while they learn: the validation metric of star - sum, epoch by epoch,
+/* learning.c - how star and sum differ while they learn: the validation metric of star - sum, epoch by epoch,
  * as the mean over the pairs of runs (same activation, fold and seed). */
 #include <math.h>
 #include <stdlib.h>

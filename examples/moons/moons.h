@@ -9,7 +9,7 @@
 #include "common/problem.h"
 #include "unetstar.h"
 
-/* ---- moons_data.c: elementary functions and random numbers of its own, so that every machine draws the same ---- */
+/* ---- data.c: elementary functions and random numbers of its own, so that every machine draws the same ---- */
 
 double moons_exp(double x);
 double moons_log(double x);
@@ -34,7 +34,7 @@ void points_free(struct points *points);
 /* log(p1 / p0) at a place by the distribution itself: its sign is the best possible classifier. */
 double points_log_odds(double x, double y, double noise);
 
-/* ---- moons_net.c: networks ---- */
+/* ---- net.c: networks ---- */
 
 enum { FUSE_LINEAR, FUSE_SUM, FUSE_STAR };
 enum { ACT_NONE, ACT_ONE, ACT_BOTH };
@@ -85,7 +85,7 @@ double net_loss(struct net *net, const uint8_t *label, int32_t n, double smoothi
 /* After net_loss: fills net->gradient. */
 int net_backward(struct net *net, const float *xy, int32_t n);
 
-/* ---- moons_learn.c: their training ---- */
+/* ---- learn.c: their training ---- */
 
 enum { OPTIMIZER_SGD, OPTIMIZER_ADAM };
 
@@ -102,7 +102,7 @@ struct learning {
 int net_train(struct net *net, const struct learning *learning, const struct points *points, uint64_t seed,
               int32_t *diverged);
 
-/* ---- moons_kernel.c: support vector machines ---- */
+/* ---- kernel.c: support vector machines ---- */
 
 enum { KERNEL_POLYNOMIAL, KERNEL_RBF };
 
@@ -122,7 +122,7 @@ void machine_train(struct machine *machine, const struct points *points, double 
 double machine_decision(const struct machine *machine, const float *xy);
 void machine_free(struct machine *machine);
 
-/* ---- moons_picture.c: the figure ---- */
+/* ---- picture.c: the figure ---- */
 
 /* The part of the plane that is shown, and the places where a panel's function is computed, row by row from the top. */
 #define VIEW_LEFT (-2.0)
@@ -143,12 +143,12 @@ void picture_nodes(float *xy);
 int picture_write_panels(const char *path, const struct panel *panels, int32_t count, int32_t columns,
                          const struct points *points, const char *footer, struct problem *problem);
 
-/* moons_font.c: text in pixels; y is the top of capitals, the height of a capital is 7 * size. */
+/* font.c: text in pixels; y is the top of capitals, the height of a capital is 7 * size. */
 int32_t text_width(const char *text, int32_t size);
 void text_draw(uint8_t *rgb, int32_t width, int32_t height, int32_t x, int32_t y, int32_t size, uint32_t colour,
                const char *text);
 
-/* ---- moons_report.c: what was measured ---- */
+/* ---- report.c: what was measured ---- */
 
 struct result {
     uint64_t seed;

@@ -1,4 +1,4 @@
-/* compare_tables.c - the numbers of a report as CSV and JSON. */
+/* tables.c - the numbers of a report as CSV and JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

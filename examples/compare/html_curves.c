@@ -1,4 +1,4 @@
-/* compare_html_curves.c - the plots of the page. */
+/* html_curves.c - the plots of the page. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* compare_measure.c - from maps of the test images to the numbers of a record. */
+/* measure.c - from maps of the test images to the numbers of a record. */
 #include <math.h>
 #include <string.h>
 

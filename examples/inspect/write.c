@@ -1,4 +1,4 @@
-/* inspect_write.c - what unetstar-inspect has found, as CSV (one number a row) and JSON. Both are made of one list of
+/* write.c - what unetstar-inspect has found, as CSV (one number a row) and JSON. Both are made of one list of
  * numbers. */
 #include <math.h>
 #include <stdio.h>

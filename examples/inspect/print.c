@@ -1,4 +1,4 @@
-/* inspect_print.c - aligned tables of what unetstar-inspect has found. */
+/* print.c - aligned tables of what unetstar-inspect has found. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* compare_html.c - the report as one HTML page that needs no other file: its frame, what was compared and how. */
+/* html.c - the report as one HTML page that needs no other file: its frame, what was compared and how. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

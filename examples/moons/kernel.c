@@ -1,4 +1,4 @@
-/* moons_kernel.c - support vector machines with a polynomial or a Gaussian kernel, trained by sequential minimal
+/* kernel.c - support vector machines with a polynomial or a Gaussian kernel, trained by sequential minimal
  * optimisation with the pair of Fan, Chen, Lin (2005), as LIBSVM and scikit-learn. */
 #include <math.h>
 #include <stdlib.h>

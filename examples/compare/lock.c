@@ -1,4 +1,4 @@
-/* compare_lock.c - one run at a time in a folder of records. The system's own lock on a file: it ends with its process,
+/* lock.c - one run at a time in a folder of records. The system's own lock on a file: it ends with its process,
  * however that ends, so that there are no stale ones. The file holds the process id for the sentence of a second run.
  */
 #define _POSIX_C_SOURCE 200809L

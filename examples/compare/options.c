@@ -1,4 +1,4 @@
-/* compare_options.c - the command line of unetstar-compare: the matrix, the options of every cell, and what of them a
+/* options.c - the command line of unetstar-compare: the matrix, the options of every cell, and what of them a
  * record must agree on. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* inspect_measure.c - what the library tells of a model: alone, on an image, and against a label. */
+/* measure.c - what the library tells of a model: alone, on an image, and against a label. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* compare_plan.c - which cells are finished and which are to be done, and doing them. */
+/* plan.c - which cells are finished and which are to be done, and doing them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* moons_learn.c - training of a network on the points: batches, clipping, cosine schedule, SGD or Adam. */
+/* learn.c - training of a network on the points: batches, clipping, cosine schedule, SGD or Adam. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

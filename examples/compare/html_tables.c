@@ -1,4 +1,4 @@
-/* compare_html_tables.c - the tables of the page. */
+/* html_tables.c - the tables of the page. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

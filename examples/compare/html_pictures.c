@@ -1,4 +1,4 @@
-/* compare_html_pictures.c - a test image of each fold as every network sees it, within the page. */
+/* html_pictures.c - a test image of each fold as every network sees it, within the page. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

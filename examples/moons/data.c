@@ -1,4 +1,4 @@
-/* moons_data.c - two noisy half moons. Nothing here depends on a C library's rounding of sin, exp or log: series in
+/* data.c - two noisy half moons. Nothing here depends on a C library's rounding of sin, exp or log: series in
  * plain double arithmetic, frexp, ldexp, floor and sqrt are the same everywhere. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* compare_results.c - from records to the numbers of a report: tables, paired differences, costs. */
+/* results.c - from records to the numbers of a report: tables, paired differences, costs. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

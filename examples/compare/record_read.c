@@ -1,4 +1,4 @@
-/* compare_record_read.c - reads a record back; whatever is missing or not as it should be is named. */
+/* record_read.c - reads a record back; whatever is missing or not as it should be is named. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* moons_font.c - text in pixels: capitals of 5x7 dots, smoothed. */
+/* font.c - text in pixels: capitals of 5x7 dots, smoothed. */
 #include "moons.h"
 
 enum { FIRST_GLYPH = ' ', LAST_GLYPH = '~', COLUMNS = 5, ROWS = 8, ADVANCE = 6 };

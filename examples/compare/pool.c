@@ -1,4 +1,4 @@
-/* compare_pool.c - several cells at once, each in a process of its own, with one progress bar for all.
+/* pool.c - several cells at once, each in a process of its own, with one progress bar for all.
  *
  * Children tell how far they are through one pipe, in messages small enough to be written whole. They ignore SIGINT,
  * which a terminal sends to all: the parent gets it and passes SIGTERM on, once, so that each saves what it has. When

@@ -1,4 +1,4 @@
-/* compare_record.c - what a finished cell or a reference leaves: its name, its memory, and which may stand side by side.
+/* record.c - what a finished cell or a reference leaves: its name, its memory, and which may stand side by side.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -251,7 +251,7 @@ int results_write(const struct results *results, const char *folder, const char 
 int html_write(const struct results *results, const char *path, const char *pictures, int times,
                struct problem *problem);
 
-/* The parts of the page (compare_html_*.c). */
+/* The parts of the page (html_*.c). */
 void html_text(FILE *stream, const char *text);
 const char *html_region(enum region region);
 void html_activation(char *text, size_t size, int32_t activation);

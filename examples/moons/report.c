@@ -1,4 +1,4 @@
-/* moons_report.c - the accuracies as a table, CSV and JSON. */
+/* report.c - the accuracies as a table, CSV and JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
