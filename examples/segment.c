@@ -17,8 +17,8 @@ static const char about[] =
     "the others are still done.\n"
     "\n"
     "MODEL is a weights file of unetstar-train; several, with commas between them, are averaged. Without one the\n"
-    "model inside this program is used. It was trained on made-up photographs only, for fields of view of about 300\n"
-    "to 1000 pixels across; scale larger photographs down first.";
+    "model inside this program is used. It was trained on made-up photographs only, for fields of view of 300 to\n"
+    "1000 pixels across; photographs with others are scaled for it (--scale). Results have the photograph's size.";
 
 static const char examples[] =
     "  unetstar-segment photo.jpg                                            with the model inside the program\n"
@@ -39,6 +39,7 @@ static void settings_arguments(struct args *args, struct settings *settings) {
     memset(settings, 0, sizeof *settings);
     settings->out = "segmented";
     settings->threshold = (double)NAN;
+    settings->scale = (double)NAN;
     settings->bits = 8;
     settings->tta = 1;
     settings->precision = UNETSTAR_PRECISION_FAST;
@@ -63,6 +64,9 @@ static void settings_arguments(struct args *args, struct settings *settings) {
     args_choice(args, "tta", view_counts, &settings->tta,
                 "average over mirrored (2, 4) and turned (8) views, which takes as many times as long (also --views)");
     args_alias(args, "views", "tta");
+    args_double_or(args, "scale", "auto", &settings->scale, .02, 16,
+                   "segment at this multiple of the photograph's size; auto: at its own, unless its field of view is "
+                   "not 300 to 1000 pixels across, then so that it is 650. With a MODEL of one's own: 1");
     args_choice(args, "precision", precisions, &settings->precision,
                 "of the arithmetic; the more exact of this and the model's is taken");
     args_group(args, "Memory");
@@ -116,21 +120,40 @@ static int write_results(const struct run *run, const struct job *job, struct pr
     return result;
 }
 
-static int run_session(struct run *run, struct job *job, struct watched *watched, struct problem *problem) {
+static int run_at_size(struct run *run, struct job *job, const struct scaled *scaled, struct watched *watched,
+                       struct problem *problem) {
+    const struct picture *given = scaled->on ? &scaled->photo : &job->photo;
+    const struct picture *field = scaled->on ? &scaled->mask : &job->mask;
     unetstar_image photo, mask;
-    int64_t channels = unetstar_session_channels(run->session), pixels = job->photo.width * job->photo.height;
+    int64_t channels = unetstar_session_channels(run->session), pixels = given->width * given->height;
     int error;
+    job->seen_width = given->width;
+    job->seen_height = given->height;
     job->probability = malloc((size_t)(pixels * channels) * sizeof *job->probability);
     if (!job->probability)
         return problem_set(problem, "%s: out of memory", job->name);
-    picture_describe(&job->photo, &photo);
-    picture_describe(&job->mask, &mask);
-    error = unetstar_session_run(run->session, &photo, job->mask.data ? &mask : NULL, job->probability,
+    picture_describe(given, &photo);
+    picture_describe(field, &mask);
+    error = unetstar_session_run(run->session, &photo, field->data ? &mask : NULL, job->probability,
                                  run->launch.cancel, on_progress, watched);
     if (error)
         return problem_from_library(problem, job->path ? job->path : job->name, error);
     vessel_probability(job->probability, channels, pixels);
-    return write_results(run, job, problem);
+    return 0;
+}
+
+static int run_session(struct run *run, struct job *job, struct watched *watched, struct problem *problem) {
+    struct scaled scaled;
+    int result;
+    if (isnan(run->settings.scale))
+        bar_clear(watched->bar); /* there may be something to say */
+    result = scale_begin(run, job, &scaled, problem);
+    if (!result)
+        result = run_at_size(run, job, &scaled, watched, problem);
+    if (!result)
+        result = scale_back(run, job, &scaled, problem);
+    scale_end(&scaled);
+    return result ? result : write_results(run, job, problem);
 }
 
 static void free_job(struct job *job) {
@@ -171,9 +194,10 @@ static int segment_by_rows(struct run *run, struct job *job, struct watched *wat
                            struct problem *problem) {
     struct picture_rows *rows;
     int32_t plan = UNETSTAR_PLAN_STREAM;
+    const int by_number = !isnan(run->settings.scale) && run->settings.scale != 1;
     int result = 0;
     *done = 0;
-    if (!run->settings.stream && (!run->settings.budget || run->settings.mask))
+    if (!run->settings.stream && (!run->settings.budget || run->settings.mask || by_number))
         return 0;
     if (picture_rows_open(&rows, job->path, problem))
         return -1;
@@ -183,6 +207,10 @@ static int segment_by_rows(struct run *run, struct job *job, struct watched *wat
         return 0;
     if (!result && plan == UNETSTAR_PLAN_STREAM) {
         *done = 1;
+        if (isnan(run->settings.scale) && !run->settings.quiet) {
+            bar_clear(watched->bar);
+            fprintf(stderr, "%s: streamed, so it is not scaled, whatever its field of view\n", job->path);
+        }
         result = segment_rows(run, rows, job->path, job->name, watched, problem);
         if (!result)
             note_memory(run, picture_rows_info(rows)->width, picture_rows_info(rows)->height);
@@ -206,7 +234,7 @@ static int segment_one(struct run *run, const char *path, char *name, struct wat
         if (!result)
             result = run_session(run, &job, watched, problem);
         if (!result)
-            note_memory(run, job.photo.width, job.photo.height);
+            note_memory(run, job.seen_width, job.seen_height);
     }
     free_job(&job);
     return result;
@@ -320,7 +348,7 @@ static int segment_synthetic(struct run *run, struct problem *problem) {
         result = run_session(run, &job, &watched, problem);
     bar_clear(&bar);
     if (!result)
-        note_memory(run, job.photo.width, job.photo.height);
+        note_memory(run, job.seen_width, job.seen_height);
     if (!result)
         result = print_score(run, &job, label, mask, problem);
     free(label);
@@ -386,6 +414,7 @@ static int run_program(struct run *run, const struct args *args, int synthetic, 
 
 static int read_command(struct args *args, struct settings *settings, int argc, char **argv, int *synthetic,
                         int *first_image, struct problem *problem) {
+    int scale_given;
     settings_arguments(args, settings);
     if (args_parse(args, argc, argv, problem))
         return -1;
@@ -401,6 +430,11 @@ static int read_command(struct args *args, struct settings *settings, int argc, 
                             : problem_set(problem, "name an image or folder (--help shows how)");
     if (settings->bits == 16 && !picture_can_write_16())
         return problem_set(problem, "--bits 16 needs a build with libpng");
+    scale_given = args_given(args, argc, argv, "scale");
+    if (settings->stream && scale_given && settings->scale != 1) /* or NaN, which is auto */
+        return problem_set(problem, "--scale and --stream exclude each other: what is streamed is not scaled");
+    if (settings->model && !scale_given)
+        settings->scale = 1;
     if (settings->mask && settings->stream)
         return problem_set(problem, "--mask and --stream exclude each other: a session that streams asks for the "
                                     "photograph's rows only and finds the field of view in them itself");

@@ -14,6 +14,7 @@ struct settings {
     const char *out, *mask;
     const char *model; /* list of models; NULL: the one inside the program */
     double threshold; /* NaN: the model's */
+    double scale;     /* NaN: found for each photograph */
     int32_t bits, tta, clip, precision, stream, probability, vessels, overlay;
     int32_t threads, quiet, budget;
     uint64_t synthetic;
@@ -26,6 +27,7 @@ struct job {
     char *name;
     struct picture photo, mask;
     float *probability;
+    int64_t seen_width, seen_height; /* what the network saw: the photograph's size unless it was scaled */
 };
 
 struct run {
@@ -79,5 +81,19 @@ void results_abandon(struct results *results);
 /* Segments a photograph that is read and whose results are written row by row. */
 int segment_rows(struct run *run, struct picture_rows *photo, const char *path, const char *name,
                  struct watched *watched, struct problem *problem);
+
+/* ---- segment_scale.c ---- */
+
+/* A photograph and its mask at the size they are segmented at. */
+struct scaled {
+    int on; /* 0: the photograph's own size, and its own pixels */
+    struct picture photo, mask;
+    unsigned char *field; /* the field of view at the photograph's size */
+};
+/* Scales as --scale says, and says so. scale_end is due afterwards, whatever comes of it. */
+int scale_begin(const struct run *run, struct job *job, struct scaled *scaled, struct problem *problem);
+/* Brings the vessel probabilities of the scaled photograph to the size of the photograph itself. */
+int scale_back(const struct run *run, struct job *job, const struct scaled *scaled, struct problem *problem);
+void scale_end(struct scaled *scaled);
 
 #endif
