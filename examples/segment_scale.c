@@ -118,8 +118,7 @@ static double wanted_scale(const struct picture *photo, int64_t across) {
 
 int scale_begin(const struct run *run, struct job *job, struct scaled *scaled, struct problem *problem) {
     const struct picture *photo = &job->photo;
-    const char *name = job->path ? job->path : job->name;
-    const char *what = "field of view";
+    const char *name = job->path ? job->path : job->name, *what = "field of view";
     double scale = run->settings.scale;
     int64_t across = 0, pixels = photo->width * photo->height;
     unetstar_image image;
