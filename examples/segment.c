@@ -438,6 +438,9 @@ static int read_command(struct args *args, struct settings *settings, int argc, 
     if (settings->mask && settings->stream)
         return problem_set(problem, "--mask and --stream exclude each other: a session that streams asks for the "
                                     "photograph's rows only and finds the field of view in them itself");
+    if (settings->stream && settings->tta > 2)
+        return problem_set(problem, "--stream and --tta %d exclude each other: views that are flipped vertically or turned "
+                                    "begin at the image's other end; --tta 2 can be streamed", (int)settings->tta);
     if (settings->mask && !path_exists(settings->mask))
         return problem_set(problem, "--mask %s: no such file or folder", settings->mask);
     return 0;

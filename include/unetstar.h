@@ -653,8 +653,8 @@ UNETSTAR_API int unetstar_calibration_options_init(unetstar_calibration_options 
  * kept with the model and in its file (docs/file-format.md); whatever changes a weight, or set_prep changing the preprocessing,
  * drops them. The images take the model's own preprocessing and are each run whole, which takes some 400 bytes a pixel at narrow
  * 0.5 and 30 MB beside: give crops of a large one. The scales are the same bits on every machine and any number of threads.
- * cancel may be NULL. Errors: EINVAL (n not 1 .. 1024, an option, a model of precision EXACT), ESHAPE (a model that takes no
- * images), ECANCELED, ENOMEM, ESTATE (fork); nothing has changed then.
+ * cancel may be NULL. Errors: EINVAL (n not 1 .. 1024, an option, a model of precision EXACT, a weight that is NaN or infinite),
+ * ESHAPE (a model that takes no images), ECANCELED, ENOMEM, ESTATE (fork); nothing has changed then.
  * Thread C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const *images,
                                                          int64_t n, const unetstar_calibration_options *options,

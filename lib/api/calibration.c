@@ -54,6 +54,14 @@ static int calibrate(unetstar_model *model, us_calibrator *calibrator, const une
     return 0;
 }
 
+/* Ranges and errors of such a network would look like any others. */
+static int need_finite(const unetstar_model *model) {
+    const struct us_weight *w = us_params_not_finite(&model->params, model->net);
+    return w ? us_fail(UNETSTAR_EINVAL, "the model's tensor %s has a value that is NaN or infinite: it cannot be calibrated",
+                       w->name)
+             : 0;
+}
+
 int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const *images, int64_t n,
                              const unetstar_calibration_options *options, const unetstar_cancel *cancel) {
     unetstar_calibration_options o = calibration_defaults;
@@ -86,7 +94,8 @@ int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const 
     inner.max_error = o.max_error;
     inner.clip = o.ranges == UNETSTAR_CALIBRATION_LEAST_SQUARES;
     us_fp_enter();
-    code = us_model_folded(model, UNETSTAR_PRECISION_FAST, &folded);
+    code = need_finite(model);
+    code = code ? code : us_model_folded(model, UNETSTAR_PRECISION_FAST, &folded);
     code = code ? code : us_calibrator_create(&calibrator, model->ctx, model->net, folded, &model->params, &inner);
     code = code ? code : calibrate(model, calibrator, images, n, cancel);
     us_calibrator_destroy(calibrator);

@@ -218,7 +218,7 @@ static int run(us_calibrator *c, const struct us_evaluation_shape *shape, const 
     us_evaluation_output(e, room->probability, (size_t)(shape->height * shape->width), (int)shape->height);
     us_evaluation_image(e, x);
     do {
-        code = us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "the calibration was cancelled")
+        code = us_cancelled(cancel) ? us_fail(UNETSTAR_ECANCELED, "the calibration was canceled")
                                     : us_evaluation_next(e, &step);
         l.unit = step.stage;
         if (!code && !step.starved && step.stage < c->net->n_units)

@@ -141,6 +141,8 @@ void us_params_init(struct us_params *params, const struct us_net *net, uint64_t
 void us_weight_get(const struct us_net *net, const struct us_weight *w, const float *arena, float *data);
 void us_weight_set(const struct us_net *net, const struct us_weight *w, float *arena, const float *data);
 size_t us_weight_count(const struct us_weight *w);
+/* The first weight with a value that is NaN or infinite; NULL: none. */
+const struct us_weight *us_params_not_finite(const struct us_params *params, const struct us_net *net);
 
 /* How the tensors of a network are kept in 8 bits (calibrate.c, quant.c). A scale of 0: in floats. */
 struct us_calibration {

@@ -108,6 +108,32 @@ void us_weight_set(const struct us_net *net, const struct us_weight *w, float *a
     each_element(net, w, set_element, &c);
 }
 
+struct search {
+    const float *arena;
+    int found;
+};
+
+static void find_infinite(void *arg, size_t index, size_t offset) {
+    struct search *s = (struct search *)arg;
+    (void)index;
+    s->found |= !(s->arena[offset] - s->arena[offset] == 0);
+}
+
+const struct us_weight *us_params_not_finite(const struct us_params *params, const struct us_net *net) {
+    int i;
+    for (i = 0; i < net->n_weights; i++) {
+        const struct us_weight *w = &net->weights[i];
+        struct search s = {NULL, 0};
+        if (w->kind == US_WEIGHT_COUNTER)
+            continue;
+        s.arena = w->in_buffers ? params->buffers : params->arena;
+        each_element(net, w, find_infinite, &s);
+        if (s.found)
+            return w;
+    }
+    return NULL;
+}
+
 /* ---- Initial values ---- */
 
 struct uniform {

@@ -297,6 +297,39 @@ static void test_errors(void **state) {
     unetstar_model_destroy(other);
 }
 
+/* The first such tensor is named, whatever kind it is. */
+static void test_weights_that_are_not_finite(void **state) {
+    static const char *const names[] = {"encoder.0.conv.0.weight",        "encoder.1.conv.0.bias",
+                                        "encoder.1.conv.1.weight",        "decoder.0.conv.0.weight",
+                                        "decoder.0.conv.1.running_mean", "decoder.0.conv.1.running_var",
+                                        "out.weight",                     "out.bias"};
+    static const float bad[] = {(float)NAN, (float)INFINITY, (float)-INFINITY};
+    unetstar_model *model = some_model(context, 0);
+    int i;
+    (void)state;
+    for (i = 0; i < COUNT(names); i++) {
+        int32_t dtype, ndim;
+        int64_t shape[UNETSTAR_MAX_DIMS], count = 1;
+        float *values, kept;
+        int d;
+        OK(unetstar_model_tensor_shape(model, names[i], &dtype, &ndim, shape));
+        for (d = 0; d < ndim; d++)
+            count *= shape[d];
+        values = (float *)memory((size_t)count * sizeof *values);
+        OK(unetstar_model_tensor_get(model, names[i], values, count));
+        kept = values[count - 1];
+        values[count - 1] = bad[i % COUNT(bad)];
+        OK(unetstar_model_tensor_set(model, names[i], values, count));
+        FAILS_NAMING(UNETSTAR_EINVAL, names[i], unetstar_model_calibrate(model, list, 1, NULL, NULL));
+        needs_calibration(model);
+        values[count - 1] = kept;
+        OK(unetstar_model_tensor_set(model, names[i], values, count));
+        free(values);
+    }
+    OK(unetstar_model_calibrate(model, list, 1, NULL, NULL));
+    unetstar_model_destroy(model);
+}
+
 /* Where `key` has its value in a file's header. */
 static char *value_of(unsigned char *file, size_t size, const char *key) {
     const size_t length = strlen(key);
@@ -386,6 +419,7 @@ int main(void) {
         cmocka_unit_test(test_maps_take_a_quarter),
         cmocka_unit_test(test_layers_that_are_too_coarse_stay_in_float),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_weights_that_are_not_finite),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_every_allocation_may_fail),
     };

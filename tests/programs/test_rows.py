@@ -313,9 +313,10 @@ refused("a precision that is none", [MODEL, image, "--precision", "half", "-o", 
 refused("three views", [MODEL, image, "--tta", 3, "-o", at("no")], 2, "1, 2, 4, 8")
 refused("three views by the older name", [MODEL, image, "--views", 3, "-o", at("no")], 2, "--tta 3")
 refused("memory that is no number", [MODEL, image, "--memory", "much", "-o", at("no")], 2, "--memory much")
+for views in 4, 8:
+    refused("%d views of a stream" % views, [MODEL, image, "--stream", "--tta", views, "-o", at("no")], 2, "--stream",
+            "--tta %d" % views)
 checks.check("and nothing was written", not os.path.exists(at("no")))
-refused("views that cannot be streamed", [MODEL, image, "--stream", "--tta", 4, "-o", at("small")], 1, "streaming",
-        "views")
 refused("a limit that nothing fits in", [MODEL, at("long", "long.png"), "--memory", 1, "--quiet", "-o", at("small")], 1,
         "long.png")
 checks.check("and no file is left", os.listdir(at("small")) == [])
