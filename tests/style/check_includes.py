@@ -77,16 +77,16 @@ def check_room(path, room, root):
 
 
 def check_outside(path, root):
-    """Examples and tests of the interface: unetstar.h and files of their own folder."""
+    """Examples and tests of the interface: unetstar.h and files of their own folder; a program of several parts has a
+    folder below examples, from which it also sees common/."""
+    top = next(root / t for t in OUTSIDE if path.is_relative_to(root / t)).resolve()
+    own, common = path.parent.resolve(), top / 'common'
     for number, system, name in includes(path):
-        where = f'{path.relative_to(root)}:{number}'
         if system or name == 'unetstar.h':
             continue
-        target = (path.parent / name).resolve()
-        top = next(root / t for t in OUTSIDE if path.is_relative_to(root / t))
-        if not target.exists() or not target.is_relative_to(top.resolve()):
-            if not (path.is_relative_to(root / 'examples') and (root / 'examples' / 'third_party' / name).exists()):
-                yield f'{where}: "{name}" is not of its own'
+        targets = [t.resolve() for t in (path.parent / name, top / name) if t.exists()]
+        if not any(t.is_relative_to(own) or t.is_relative_to(common) for t in targets):
+            yield f'{path.relative_to(root)}:{number}: "{name}" is not of its own'
 
 
 OUTSIDE = ['examples', 'tests/api', 'tests/golden', 'tests/headers']
@@ -130,6 +130,7 @@ FAULTS = [
     ('lib/io/a.c', '#include "io.h"\n', 'is not written as room/header.h'),
     ('lib/misc/a.c', '\n', 'lib has no room misc'),
     ('examples/a.c', '#include "base/base.h"\n', 'is not of its own'),
+    ('examples/one/a.c', '#include "other/b.h"\n', 'is not of its own'),
     ('tests/api/a.c', '#include "../unit/b.h"\n', 'is not of its own'),
 ]
 
@@ -145,6 +146,8 @@ def self_test():
                 (root / 'lib' / room / (room + '.h')).write_text('\n')
             (root / 'tests' / 'unit').mkdir(parents=True)
             (root / 'tests' / 'unit' / 'b.h').write_text('\n')
+            (root / 'examples' / 'other').mkdir(parents=True)
+            (root / 'examples' / 'other' / 'b.h').write_text('\n')
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
             complaints = check(root)[0]

@@ -1,4 +1,4 @@
-/* segment_images.c - which images are segmented, and which mask belongs to which. */
+/* images.c - which images are segmented, and which mask belongs to which. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* segment_results.c - the pictures that come of a photograph, row by row. */
+/* results.c - the pictures that come of a photograph, row by row. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

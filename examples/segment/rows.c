@@ -1,4 +1,4 @@
-/* segment_rows.c - a photograph of which only some rows are in memory: the session asks one reader for them, and the
+/* rows.c - a photograph of which only some rows are in memory: the session asks one reader for them, and the
  * sink takes the finished rows, which a second reader accompanies with the photograph's for the overlay. */
 #include <stdlib.h>
 

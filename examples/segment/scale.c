@@ -1,4 +1,4 @@
-/* segment_scale.c - a model knows vessels of some widths only, so a photograph whose field of view is far larger or
+/* scale.c - a model knows vessels of some widths only, so a photograph whose field of view is far larger or
  * smaller than those it was trained on is segmented at another size, and the map is brought back to the first one. */
 #include <math.h>
 #include <stdio.h>

@@ -49,14 +49,14 @@ struct watched {
     double first, share; /* of all images: where this one begins and how much it is */
 };
 
-/* ---- segment_images.c ---- */
+/* ---- images.c ---- */
 
 /* Expands folders, and finds two images whose results would have the same names before anything is overwritten. */
 int collect_images(struct run *run, const struct args *args, struct problem *problem);
 /* The mask of an image that has been read, if there are masks. */
 int read_mask(const struct settings *settings, struct job *job, struct problem *problem);
 
-/* ---- segment_results.c ---- */
+/* ---- results.c ---- */
 
 /* The files of one image, written row by row; none of them is there before results_commit. */
 struct results {
@@ -76,13 +76,13 @@ int results_row(struct results *results, const float *probability, const void *p
 int results_commit(struct results *results, struct problem *problem);
 void results_abandon(struct results *results);
 
-/* ---- segment_rows.c ---- */
+/* ---- rows.c ---- */
 
 /* Segments a photograph that is read and whose results are written row by row. */
 int segment_rows(struct run *run, struct picture_rows *photo, const char *path, const char *name,
                  struct watched *watched, struct problem *problem);
 
-/* ---- segment_scale.c ---- */
+/* ---- scale.c ---- */
 
 /* A photograph and its mask at the size they are segmented at. */
 struct scaled {
