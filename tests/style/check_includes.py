@@ -80,7 +80,7 @@ def check_outside(path, root):
     """Examples and tests of the interface: unetstar.h and files of their own folder; a program of several parts has a
     folder below examples, from which it also sees common/."""
     top = next(root / t for t in OUTSIDE if path.is_relative_to(root / t)).resolve()
-    own, common = path.parent.resolve(), top / 'common'
+    own, common = path.parent.resolve() if top.name == 'examples' else top, top / 'common'
     for number, system, name in includes(path):
         if system or name == 'unetstar.h':
             continue
