@@ -783,6 +783,20 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_use_best(unetstar_trainer *trai
  * first that differs). Thread C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_save(const unetstar_trainer *trainer, const char *path);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_load(unetstar_trainer *trainer, const char *path);
+/* Where a training is. */
+typedef struct unetstar_trainer_state {
+    size_t struct_size;
+    int64_t epochs;      /* complete, validation included */
+    int64_t steps;       /* complete, of the epoch at work */
+    int64_t total_steps; /* complete, of all epochs, and those of unetstar_trainer_step */
+    int64_t best_epoch;  /* from 0: the one whose weights unetstar_trainer_use_best gives; -1: none yet */
+    double best_metric;  /* of that epoch; NaN without one, or without validation */
+    int32_t ended;       /* 1: all epochs done or stopped early; fit has nothing left to do */
+    int32_t best_used;   /* 1: unetstar_trainer_use_best was called; training goes on only after a load */
+} unetstar_trainer_state;
+/* May be called in progress callbacks, where the epoch that a UNETSTAR_PHASE_EPOCH report ends is counted already. Set
+ * struct_size to sizeof *state first. Errors: EINVAL. Thread C. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_get_state(const unetstar_trainer *trainer, unetstar_trainer_state *state);
 
 /* Step by step, what fit is built on: forward, loss, backward, step.
  * forward: x (n, in_channels, patch_height, patch_width), n <= batch_size; updates running statistics.

@@ -456,6 +456,7 @@ static void test_trainers_sessions_metrics(void **state) {
     unetstar_trainer *trainer;
     unetstar_session *session;
     unetstar_metrics *metrics;
+    unetstar_trainer_state trainer_state;
     unetstar_image image;
     unetstar_source source, no_reader;
     unetstar_workspace workspace;
@@ -478,6 +479,10 @@ static void test_trainers_sessions_metrics(void **state) {
     NULLED("trainer", unetstar_trainer_fit(NULL, t.set, NULL, NULL, NULL, NULL));
     NULLED("training_set", unetstar_trainer_fit(t.trainer, NULL, NULL, NULL, NULL, NULL));
     NULLED("trainer", unetstar_trainer_use_best(NULL));
+    NULLED("trainer", unetstar_trainer_get_state(NULL, &trainer_state));
+    NULLED("state", unetstar_trainer_get_state(t.trainer, NULL));
+    trainer_state.struct_size = 4;
+    FAILS_NAMING(UNETSTAR_EINVAL, "struct_size", unetstar_trainer_get_state(t.trainer, &trainer_state));
     NULLED("trainer", unetstar_trainer_save(NULL, path_of("x")));
     NULLED("path", unetstar_trainer_save(t.trainer, NULL));
     NULLED("trainer", unetstar_trainer_load(NULL, path_of("x")));
