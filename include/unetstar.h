@@ -659,6 +659,21 @@ UNETSTAR_API int unetstar_calibration_options_init(unetstar_calibration_options 
 UNETSTAR_API UNETSTAR_CHECK int unetstar_model_calibrate(unetstar_model *model, const unetstar_image *const *images,
                                                          int64_t n, const unetstar_calibration_options *options,
                                                          const unetstar_cancel *cancel);
+/* What 8-bit sessions of a model make of it. All but `convolutions` is 0 without a calibration. */
+typedef struct unetstar_calibration {
+    size_t struct_size;
+    int32_t calibrated;   /* 1: from unetstar_model_calibrate or a file, and for these weights; 0: none */
+    int32_t convolutions; /* that can be in 8 bits: all 3x3 but the first */
+    int32_t in_float;     /* of these, too coarse in 8 bits: in float */
+    int32_t byte_maps;    /* results of convolutions, the first included, that are held in bytes */
+} unetstar_calibration;
+/* Whether a model is calibrated, and how much of it stays in float. Set struct_size to sizeof *calibration first. Errors:
+ * EINVAL. Thread A. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_model_get_calibration(const unetstar_model *model,
+                                                               unetstar_calibration *calibration);
+/* Which: the weight ("encoder.1.conv.0.weight") of number i, from 0, of the in_float convolutions; NULL beyond. error, which
+ * may be NULL, gets the error measured for it: a part of the rms, to be compared with max_error. Thread A. Since 0.1. */
+UNETSTAR_API const char *unetstar_model_float_layer(const unetstar_model *model, int64_t i, double *error);
 
 /* ---- Optimizers --------------------------------------------------------------------------------------------------- */
 
@@ -768,6 +783,20 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_use_best(unetstar_trainer *trai
  * first that differs). Thread C. Since 0.1. */
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_save(const unetstar_trainer *trainer, const char *path);
 UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_load(unetstar_trainer *trainer, const char *path);
+/* Where a training is. */
+typedef struct unetstar_trainer_state {
+    size_t struct_size;
+    int64_t epochs;      /* complete, validation included */
+    int64_t steps;       /* complete, of the epoch at work */
+    int64_t total_steps; /* complete, of all epochs, and those of unetstar_trainer_step */
+    int64_t best_epoch;  /* from 0: the one whose weights unetstar_trainer_use_best gives; -1: none yet */
+    double best_metric;  /* of that epoch; NaN without one, or without validation */
+    int32_t ended;       /* 1: all epochs done or stopped early; fit has nothing left to do */
+    int32_t best_used;   /* 1: unetstar_trainer_use_best was called; training goes on only after a load */
+} unetstar_trainer_state;
+/* May be called in progress callbacks, where the epoch that a UNETSTAR_PHASE_EPOCH report ends is counted already. Set
+ * struct_size to sizeof *state first. Errors: EINVAL. Thread C. Since 0.1. */
+UNETSTAR_API UNETSTAR_CHECK int unetstar_trainer_get_state(const unetstar_trainer *trainer, unetstar_trainer_state *state);
 
 /* Step by step, what fit is built on: forward, loss, backward, step.
  * forward: x (n, in_channels, patch_height, patch_width), n <= batch_size; updates running statistics.

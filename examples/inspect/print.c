@@ -27,10 +27,19 @@ static void print_memory(const char *plan, const unetstar_workspace *m) {
            (double)m->weights / 1e6, (double)m->total / 1e6);
 }
 
+static void print_calibration(const unetstar_model *model) {
+    unetstar_calibration c;
+    memset(&c, 0, sizeof c);
+    c.struct_size = sizeof c;
+    if (!unetstar_model_get_calibration(model, &c) && c.calibrated)
+        printf("\n\ncalibrated for 8 bits, %d of %d convolutions in float", c.in_float, c.convolutions);
+}
+
 static void print_model(const struct inspection *found) {
     struct columns columns = {0, 0};
     printf("%s: %lld parameters\n\n", found->model_path, (long long)unetstar_model_parameter_count(found->model));
     inspect_options(found->model, print_option, &columns);
+    print_calibration(found->model);
     printf("\n\nMemory to segment %lld x %lld pixels, MB\n", (long long)found->width, (long long)found->height);
     printf("  %-12s%10s%10s%10s%10s\n", "plan", "maps", "scratch", "weights", "total");
     print_memory("whole image", &found->memory);

@@ -120,6 +120,7 @@ NO_TRAINING(unetstar_trainer_fit, unetstar_trainer *trainer, const unetstar_data
     const unetstar_dataset *validation_set, const unetstar_cancel *cancel, unetstar_progress_fn progress,
     void *user)
 NO_TRAINING(unetstar_trainer_use_best, unetstar_trainer *trainer)
+NO_TRAINING(unetstar_trainer_get_state, const unetstar_trainer *trainer, unetstar_trainer_state *state)
 NO_TRAINING(unetstar_trainer_save, const unetstar_trainer *trainer, const char *path)
 NO_TRAINING(unetstar_trainer_load, unetstar_trainer *trainer, const char *path)
 NO_TRAINING(unetstar_trainer_forward, unetstar_trainer *trainer, int64_t n, const float *x)

@@ -12,6 +12,46 @@ int unetstar_calibration_options_init(unetstar_calibration_options *options, siz
     return us_options_init(options, size, &calibration_defaults, sizeof calibration_defaults, "calibration options");
 }
 
+/* ---- What there is ---- */
+
+typedef char check_getter
+    [sizeof(unetstar_calibration) == offsetof(unetstar_calibration, byte_maps) + sizeof(int32_t) ? 1 : -1];
+
+static int too_coarse(const unetstar_model *model, int unit) {
+    return us_quant_takes_unit(model->net, unit) && !(model->calibration->input[unit].scale > 0);
+}
+
+int unetstar_model_get_calibration(const unetstar_model *model, unetstar_calibration *calibration) {
+    unetstar_calibration c = {0, 0, 0, 0, 0};
+    int u, code = us_need(model, "model");
+    code = code ? code : us_need(calibration, "calibration");
+    if (code)
+        return code;
+    c.calibrated = model->calibration != NULL;
+    for (u = 0; u < model->net->n_units; u++) {
+        c.convolutions += us_quant_takes_unit(model->net, u);
+        c.in_float += c.calibrated && too_coarse(model, u);
+        c.byte_maps += c.calibrated && model->calibration->value[u].scale > 0;
+    }
+    return us_options_init(calibration, calibration->struct_size, &c, sizeof c, "calibration");
+}
+
+const char *unetstar_model_float_layer(const unetstar_model *model, int64_t i, double *error) {
+    int u, w;
+    if (!model || !model->calibration || i < 0)
+        return NULL;
+    for (u = 0; u < model->net->n_units; u++)
+        if (too_coarse(model, u) && i-- == 0)
+            break;
+    if (u == model->net->n_units)
+        return NULL;
+    if (error)
+        *error = (double)model->calibration->error[u];
+    for (w = 0; model->net->weights[w].kind != US_WEIGHT_CONV || model->net->weights[w].owner != u; w++)
+        ;
+    return model->net->weights[w].name;
+}
+
 /* ---- From images ---- */
 
 static int show(unetstar_model *model, us_calibrator *calibrator, const unetstar_image *image, int64_t i,
@@ -57,7 +97,7 @@ static int calibrate(unetstar_model *model, us_calibrator *calibrator, const une
 /* Ranges and errors of such a network would look like any others. */
 static int need_finite(const unetstar_model *model) {
     const struct us_weight *w = us_params_not_finite(&model->params, model->net);
-    return w ? us_fail(UNETSTAR_EINVAL, "the model's tensor %s has a value that is NaN or infinite: it cannot be calibrated",
+    return w ? us_fail(UNETSTAR_EINVAL, "tensor %s has a value that is NaN or infinite: the model cannot be calibrated",
                        w->name)
              : 0;
 }

@@ -189,6 +189,28 @@ int unetstar_trainer_use_best(unetstar_trainer *trainer) {
     return 0;
 }
 
+typedef char check_state
+    [sizeof(unetstar_trainer_state) == offsetof(unetstar_trainer_state, best_used) + sizeof(int32_t) ? 1 : -1];
+
+int unetstar_trainer_get_state(const unetstar_trainer *trainer, unetstar_trainer_state *state) {
+    const struct us_trainer_state *inner;
+    unetstar_trainer_state s;
+    int code = us_need(trainer, "trainer");
+    code = code ? code : us_need(state, "state");
+    if (code)
+        return code;
+    inner = &trainer->trainer->state;
+    s.struct_size = sizeof s;
+    s.epochs = inner->epoch;
+    s.steps = inner->step;
+    s.total_steps = inner->total_steps;
+    s.best_epoch = inner->best_epoch;
+    s.best_metric = inner->best_metric;
+    s.ended = inner->ended;
+    s.best_used = trainer->spent;
+    return us_options_init(state, state->struct_size, &s, sizeof s, "trainer state");
+}
+
 /* ---- Single steps ---- */
 
 int unetstar_trainer_forward(unetstar_trainer *trainer, int64_t n, const float *x) {

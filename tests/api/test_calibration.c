@@ -11,7 +11,7 @@
 
 #include "unetstar.h"
 
-enum { W = 90, H = 70, IMAGES = 2 };
+enum { W = 90, H = 70, IMAGES = 2, CONVOLUTIONS = 7 };
 
 static uint8_t pixels[IMAGES][W * H * 3];
 static unetstar_image images[IMAGES];
@@ -81,6 +81,7 @@ static void run(float *p, unetstar_context *c, const unetstar_model *model, int3
 }
 
 static void needs_calibration(const unetstar_model *model) {
+    unetstar_calibration none;
     unetstar_session_options o;
     unetstar_session *s;
     unetstar_model *exact; /* needs none */
@@ -94,6 +95,9 @@ static void needs_calibration(const unetstar_model *model) {
     o.precision = UNETSTAR_PRECISION_INT8;
     FAILS_NAMING(UNETSTAR_ESTATE, "model 1 has no calibration", unetstar_session_create(&s, context, both, 2, &o));
     unetstar_model_destroy(exact);
+    none.struct_size = sizeof none;
+    OK(unetstar_model_get_calibration(model, &none));
+    assert_int_equal(none.calibrated, 0);
     FAILS_NAMING(UNETSTAR_ESTATE, "unetstar_model_calibrate",
                  open_session(&s, context, model, UNETSTAR_PRECISION_INT8, UNETSTAR_PLAN_AUTO));
 }
@@ -297,6 +301,54 @@ static void test_errors(void **state) {
     unetstar_model_destroy(other);
 }
 
+static unetstar_calibration calibration_of(const unetstar_model *model) {
+    unetstar_calibration c;
+    c.struct_size = sizeof c;
+    OK(unetstar_model_get_calibration(model, &c));
+    return c;
+}
+
+/* Two encoder and two decoder stages of two convolutions, but the very first: names and errors of those in float. */
+static void test_what_stays_in_float(void **state) {
+    unetstar_model *model = some_model(context, 0), *loaded;
+    unetstar_calibration_options o;
+    unetstar_calibration c = calibration_of(model);
+    double error, most = 0;
+    int64_t i;
+    (void)state;
+    assert_int_equal(c.struct_size, sizeof c);
+    assert_true(!c.calibrated && !c.in_float && !c.byte_maps);
+    assert_int_equal(c.convolutions, CONVOLUTIONS);
+    assert_null(unetstar_model_float_layer(model, 0, &error));
+    OK(unetstar_calibration_options_init(&o, sizeof o));
+    o.max_error = 1e-9f; /* all of them */
+    OK(unetstar_model_calibrate(model, list, 1, &o, NULL));
+    c = calibration_of(model);
+    assert_true(c.calibrated && c.convolutions == CONVOLUTIONS && c.in_float == CONVOLUTIONS && !c.byte_maps);
+    assert_string_equal(unetstar_model_float_layer(model, 0, NULL), "encoder.0.conv.2.weight"); /* 1: norm */
+    assert_null(unetstar_model_float_layer(model, -1, NULL));
+    assert_null(unetstar_model_float_layer(model, CONVOLUTIONS, NULL));
+    for (i = 0; i < CONVOLUTIONS; i++) {
+        assert_non_null(unetstar_model_float_layer(model, i, &error));
+        assert_true(error > 1e-9 && error < 0.5);
+        most = fmax(most, error);
+    }
+    o.max_error = (float)(most * 0.999); /* the worst of them */
+    OK(unetstar_model_calibrate(model, list, 1, &o, NULL));
+    c = calibration_of(model);
+    assert_true(c.calibrated && c.in_float == 1 && c.byte_maps > 0 && c.byte_maps <= CONVOLUTIONS);
+    assert_non_null(unetstar_model_float_layer(model, 0, &error));
+    assert_true(error == most);
+    assert_null(unetstar_model_float_layer(model, 1, &error));
+    OK(unetstar_model_save(model, path_of("counted.safetensors")));
+    OK(unetstar_model_load(&loaded, context, path_of("counted.safetensors")));
+    assert_string_equal(unetstar_model_float_layer(loaded, 0, NULL), unetstar_model_float_layer(model, 0, NULL));
+    c = calibration_of(loaded);
+    assert_true(c.calibrated && c.in_float == 1);
+    unetstar_model_destroy(loaded);
+    unetstar_model_destroy(model);
+}
+
 /* The first such tensor is named, whatever kind it is. */
 static void test_weights_that_are_not_finite(void **state) {
     static const char *const names[] = {"encoder.0.conv.0.weight",        "encoder.1.conv.0.bias",
@@ -419,6 +471,7 @@ int main(void) {
         cmocka_unit_test(test_maps_take_a_quarter),
         cmocka_unit_test(test_layers_that_are_too_coarse_stay_in_float),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_what_stays_in_float),
         cmocka_unit_test(test_weights_that_are_not_finite),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_every_allocation_may_fail),

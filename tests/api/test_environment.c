@@ -541,11 +541,36 @@ static void test_reads_no_environment(void **state) {
         unsetenv("UNETSTAR_ISA");
 }
 
+static void test_errors_and_versions(void **state) {
+    int code;
+    (void)state;
+    assert_int_equal(unetstar_version_number(), UNETSTAR_VERSION_NUMBER);
+    assert_string_equal(unetstar_version_string(), UNETSTAR_VERSION_STRING);
+    assert_int_equal(unetstar_abi_version(), UNETSTAR_ABI_VERSION);
+    assert_int_equal(unetstar_numerics_version(), UNETSTAR_NUMERICS_VERSION);
+    assert_int_equal(unetstar_build_features() & (UNETSTAR_FEATURE_TRAINING | UNETSTAR_FEATURE_FILES),
+                     UNETSTAR_FEATURE_TRAINING | UNETSTAR_FEATURE_FILES);
+    assert_int_equal(UNETSTAR_VERSION_NUMBER,
+                     UNETSTAR_VERSION_MAJOR * 1000000 + UNETSTAR_VERSION_MINOR * 1000 + UNETSTAR_VERSION_PATCH);
+    for (code = UNETSTAR_ENOTSUPPORTED; code <= 0; code++) {
+        int other;
+        assert_string_not_equal(unetstar_strerror(code), "unknown error");
+        for (other = code + 1; other <= 0; other++)
+            assert_string_not_equal(unetstar_strerror(code), unetstar_strerror(other));
+    }
+    assert_string_equal(unetstar_strerror(1), "unknown error");
+    assert_string_equal(unetstar_strerror(UNETSTAR_ENOTSUPPORTED - 1), "unknown error");
+    assert_string_equal(unetstar_strerror(INT32_MIN), "unknown error");
+    assert_string_equal(unetstar_strerror(INT32_MAX), "unknown error");
+    assert_non_null(unetstar_last_error());
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_settings),   cmocka_unit_test(test_control_word),
         cmocka_unit_test(test_calls_inside_callbacks),
         cmocka_unit_test(test_nan_options_do_not_trap), cmocka_unit_test(test_decimal_comma),
+        cmocka_unit_test(test_errors_and_versions),
         cmocka_unit_test(test_prints_nothing),          cmocka_unit_test(test_reads_no_environment),
     };
     make_inputs();

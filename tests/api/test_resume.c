@@ -4,6 +4,7 @@
  */
 #include "common.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,6 +235,84 @@ static void test_more_epochs(void **state) {
     unetstar_context_destroy(context);
 }
 
+static unetstar_trainer_state state_of(const unetstar_trainer *trainer) {
+    unetstar_trainer_state s;
+    s.struct_size = sizeof s;
+    OK(unetstar_trainer_get_state(trainer, &s));
+    assert_int_equal(s.struct_size, sizeof s);
+    return s;
+}
+
+/* What the reports of a training say, beside the state at that moment. */
+struct witness {
+    const unetstar_trainer *trainer;
+    int64_t epochs, best_epoch, steps_an_epoch;
+    double best_metric;
+};
+
+static int compare_state(void *user, const unetstar_progress *p) {
+    struct witness *w = (struct witness *)user;
+    const unetstar_trainer_state s = state_of(w->trainer);
+    if (p->phase == UNETSTAR_PHASE_EPOCH) {
+        w->epochs++;
+        if (p->is_best) {
+            w->best_epoch = p->epoch;
+            w->best_metric = p->metric;
+        }
+        assert_int_equal(s.steps, 0);
+        assert_int_equal(s.ended, p->epoch + 1 == p->epochs);
+    } else if (p->phase == UNETSTAR_PHASE_TRAIN) {
+        assert_int_equal(s.steps, p->done);
+        assert_int_equal(s.ended, 0);
+    }
+    assert_int_equal(s.epochs, w->epochs);
+    assert_int_equal(s.total_steps, w->epochs * w->steps_an_epoch + s.steps);
+    assert_int_equal(s.best_epoch, w->best_epoch);
+    assert_true(w->best_epoch < 0 ? isnan(s.best_metric) : s.best_metric == w->best_metric);
+    assert_int_equal(s.best_used, 0);
+    return p->phase == UNETSTAR_PHASE_TRAIN && p->epoch == 1 && p->done == 3;
+}
+
+/* The state of a new trainer, at every report, stopped in the middle, loaded elsewhere, ended, the best taken. */
+static void test_state(void **state) {
+    const char *path = path_of("state.safetensors");
+    unetstar_trainer_state s, stopped;
+    struct witness w = {NULL, 0, -1, 0, 0};
+    struct recipe r;
+    struct training t;
+    unetstar_context *context = make_context(1);
+    (void)state;
+    recipe_resume(&r, 0);
+    training_open(&t, context, &r);
+    s = state_of(t.trainer);
+    assert_true(!s.epochs && !s.steps && !s.total_steps && s.best_epoch == -1 && isnan(s.best_metric));
+    assert_true(!s.ended && !s.best_used);
+    w.trainer = t.trainer;
+    w.steps_an_epoch = r.trainer.steps_per_epoch;
+    FAILS(UNETSTAR_ECANCELED, unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, compare_state, &w));
+    stopped = state_of(t.trainer);
+    assert_true(stopped.epochs == 1 && stopped.steps == 3 && stopped.total_steps == 7 && !stopped.ended);
+    assert_true(stopped.best_epoch == 0 && stopped.best_metric == w.best_metric);
+    OK(unetstar_trainer_save(t.trainer, path));
+    OK(unetstar_trainer_use_best(t.trainer));
+    assert_int_equal(state_of(t.trainer).best_used, 1);
+    training_close(&t);
+    unetstar_context_destroy(context);
+    context = restart(&t, &r, 2, path);
+    s = state_of(t.trainer);
+    assert_memory_equal(&stopped, &s, sizeof s); /* no padding */
+    w.trainer = t.trainer;
+    OK(unetstar_trainer_fit(t.trainer, t.set, NULL, NULL, compare_state, &w));
+    s = state_of(t.trainer);
+    assert_true(s.epochs == 4 && s.steps == 0 && s.total_steps == 16 && s.ended && s.best_epoch == w.best_epoch);
+    assert_true(s.best_metric == w.best_metric);
+    OK(unetstar_trainer_load(t.trainer, path));
+    s = state_of(t.trainer);
+    assert_memory_equal(&stopped, &s, sizeof s);
+    training_close(&t);
+    unetstar_context_destroy(context);
+}
+
 /* fit is made of the step functions: the same numbers by hand, without validation. */
 static void test_steps_by_hand(void **state) {
     struct blob wanted = {NULL, 0, 0}, blob = {NULL, 0, 0};
@@ -412,7 +491,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_steps),           cmocka_unit_test(test_epoch_ends_and_validation),
         cmocka_unit_test(test_stopped_at_every_report), cmocka_unit_test(test_stopped_at_the_very_end),
-        cmocka_unit_test(test_more_epochs),             cmocka_unit_test(test_steps_by_hand),
+        cmocka_unit_test(test_more_epochs),             cmocka_unit_test(test_state),
+        cmocka_unit_test(test_steps_by_hand),
         cmocka_unit_test(test_comparison_sees_a_lost_moment),
         cmocka_unit_test(test_checkpoints_without_newer_options),
         cmocka_unit_test(test_sessions_in_progress_callbacks),

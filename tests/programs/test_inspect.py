@@ -8,6 +8,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -72,6 +73,11 @@ checks.check("no blanks at the end of a line", not [line for line in out.splitli
 checks.check("degree, options, no image's numbers", numbers["model", "", "", "degree"] == 4
              and whole["options"]["fusion"] == "star" and not any(key[0] in ("features", "gradients") for key in numbers)
              and "Memory to segment 700 x 605" in out and "%d parameters" % numbers["model", "", "", "parameters"] in out)
+
+checks.check("no calibration is spoken of", "8 bits" not in out)
+_, out, _ = look("eight", model("eight", "--fusion", "star", "--calibrate", 1))
+found = re.search(r"^calibrated for 8 bits, (\d+) of (\d+) convolutions in float$", out, re.M)
+checks.check("a calibrated model says so", found and 0 <= int(found[1]) <= int(found[2]) and int(found[2]) > 8, out[:600])
 
 # ---- On an image, and against a label ----
 
