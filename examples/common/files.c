@@ -1,4 +1,4 @@
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700 /* POSIX 2008 and realpath */
 #include "files.h"
 
 #include <dirent.h>
@@ -226,9 +226,22 @@ int make_output_folder(const char *path, struct problem *problem) {
     return result;
 }
 
+/* The place itself where the path is a link, so that the link stays one. The caller's to free. */
+static char *behind_links(const char *path) {
+    char *real = realpath(path, NULL), *copy;
+    if (!real)
+        return must_copy(path);
+    copy = must_copy(real);
+    free(real);
+    return copy;
+}
+
 int outfile_open(struct outfile *file, const char *path, struct problem *problem) {
-    file->path = must_copy(path);
-    file->temporary = must_format("%s.tmp%ld", path, (long)getpid());
+    struct stat found;
+    if (!stat(path, &found) && !S_ISREG(found.st_mode))
+        return problem_set(problem, "cannot write %s: it is not a regular file", path);
+    file->path = behind_links(path);
+    file->temporary = must_format("%s.tmp%ld", file->path, (long)getpid());
     file->stream = fopen(file->temporary, "wb");
     if (!file->stream) {
         problem_set(problem, "cannot write %s: %s", path, strerror(errno));

@@ -48,6 +48,17 @@ static void gathered_free(struct gathered *all) {
     free(all->paths);
 }
 
+/* Finished cells are looked up by their file's name, so what is in it must be that cell. */
+static int check_name(const struct cell *cell, const char *path, struct problem *problem) {
+    char *name = cell_name(cell), *file = must_format("%s.json", name);
+    int result = 0;
+    if (strcmp(path_base(path), file) != 0)
+        result = problem_set(problem, "%s holds the cell %s: rename or remove it", path, name);
+    free(file);
+    free(name);
+    return result;
+}
+
 static int gather_cell(const struct plan *plan, const char *path, struct gathered *all, struct problem *problem) {
     struct record record;
     if (record_read(&record, path, problem))
@@ -58,6 +69,8 @@ static int gather_cell(const struct plan *plan, const char *path, struct gathere
     all->paths[all->cell_count++] = must_copy(path);
     if (record.reference)
         return problem_set(problem, "%s is a reference, not a training", path);
+    if (check_name(&all->cells[all->cell_count - 1].cell, path, problem))
+        return -1;
     return records_agree(&all->cells[0], &all->cells[all->cell_count - 1], &plan->defaults, all->paths[0], path,
                          problem);
 }

@@ -13,7 +13,7 @@ struct reading {
 };
 
 static long long whole_number(struct reading *reading, const struct json *json, const char *what) {
-    if (json && json->kind == JSON_NUMBER && json->number > -9e15 && json->number < 9e15 &&
+    if (json && json->kind == JSON_NUMBER && json->number >= 0 && json->number < 9e15 &&
         !(json->number < floor(json->number)) && !(json->number > floor(json->number)))
         return (long long)json->number;
     if (!reading->missing)

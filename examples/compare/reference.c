@@ -70,11 +70,18 @@ static int is_there(const struct making *making) {
     return fits;
 }
 
-static int every_image_has_observer(const struct making *making) {
+/* 1, 0, or -1: one was asked for, and an image has none or the label itself. */
+static int has_observer(const struct making *making, struct problem *problem) {
+    const char *asked = making->plan->settings.data.observer;
     size_t i;
-    for (i = 0; i < making->split.test.count; i++)
-        if (!making->plan->collection.items[making->split.test.items[i]].observer)
-            return 0;
+    for (i = 0; i < making->split.test.count; i++) {
+        const struct sample *sample = &making->plan->collection.items[making->split.test.items[i]];
+        if (sample->observer && sample->label && is_same_file(sample->observer, sample->label))
+            return problem_set(problem, "--observer %s: that is the label of %s itself", asked ? asked : "",
+                               sample->name);
+        if (!sample->observer)
+            return asked ? problem_set(problem, "--observer %s: no such label of %s", asked, sample->name) : 0;
+    }
     return 1;
 }
 
@@ -107,7 +114,9 @@ static int make_one(struct making *making, const struct cell *cell, enum referen
     const struct plan *plan = making->plan;
     char *name = reference_name(reference, cell->fold), *file = must_format("%s.json", name);
     size_t i;
-    int result = 0;
+    int result = reference == REFERENCE_OBSERVER ? has_observer(making, problem) : 1;
+    const int wanted = result > 0;
+    result = result < 0 ? -1 : 0;
     record_expect(&making->record, plan, cell, &making->split, &none);
     facts_free(&making->record.options);
     for (i = 0; i < DATA_OPTIONS; i++)
@@ -119,7 +128,7 @@ static int make_one(struct making *making, const struct cell *cell, enum referen
     making->record.reference = reference;
     making->path = path_join(plan->records_path, file);
     making->pictures = plan->settings.pictures ? path_join(plan->pictures_path, name) : NULL;
-    if ((reference == REFERENCE_HESSIAN || every_image_has_observer(making)) && !is_there(making))
+    if (wanted && !is_there(making))
         result = make(making, problem);
     record_free(&making->record);
     free(making->path);

@@ -416,6 +416,13 @@ for name, broken in (("cut", good[:len(good) // 2]), ("empty list", good.replace
     write(path, broken)
     refused("a broken record is named: " + name, run(COMPARE, "--report-only", "-o", at("whole")), 1, path,
             "not a record")
+write(path, good.replace(b'"counts": [', b'"counts": [-', 1))
+refused("counts below 0 are broken too", run(COMPARE, "--report-only", "-o", at("whole")), 1, path, "not a record")
+write(path, good)
+write(at("whole", "records", "copy.json"), good)
+refused("a second record of a cell is named", run(COMPARE, "--report-only", "-o", at("whole")), 1, "copy.json",
+        records[0][:-5])
+os.remove(at("whole", "records", "copy.json"))
 os.remove(path)
 code, out, error = run(COMPARE, "--report-only", "-o", at("whole"))
 checks.check("missing cells are told", code == 0 and "some are missing" in error
@@ -443,6 +450,8 @@ refused("no record", run(COMPARE, "--report-only", "-o", at("x")), 1, "records")
 refused("a report needs no data", run(COMPARE, *TINY, "--report-only"), 2, "needs no data")
 refused("a patch that does not fit", run(COMPARE, *TINY, "--patch", 30), 2, "multiples of 16")
 write(at("file"), b"x")
+refused("an observer that is not there", run(COMPARE, *TINY, "--fusion", "sum", "--activation", "none", "--observer", "nope",
+                                              "-o", at("nope")), 1, "--observer nope")
 refused("a file in the way", run(COMPARE, *TINY, "-o", at("file")), 1, "file")
 refused("a training that cannot be", run(COMPARE, *TINY, "--narrow", 0.001, "--fusion", "sum", "-o", at("thin")), 1,
         "4 of 4 cells failed")
