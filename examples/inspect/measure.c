@@ -152,7 +152,10 @@ static int read_label(struct inspection *found, const unetstar_image *image, int
     struct picture picture = {0};
     unetstar_dataset *set = NULL;
     unetstar_image label;
-    int error, result = picture_read_gray(&picture, found->label_path, problem);
+    int error, result = is_same_file(found->label_path, found->image_path)
+                            ? problem_set(problem, "%s: that is the image itself, not its label", found->label_path)
+                            : 0;
+    result = result ? result : picture_read_gray(&picture, found->label_path, problem);
     if (result)
         return result;
     picture_describe(&picture, &label);

@@ -94,6 +94,10 @@ int read_mask(const struct settings *settings, struct job *job, struct problem *
     path = is_folder(settings->mask) ? find_mask(settings->mask, job->name, job->path, problem) : must_copy(settings->mask);
     if (!path)
         return -1;
+    if (is_same_file(path, job->path)) {
+        free(path);
+        return problem_set(problem, "--mask %s: that is the photograph itself", settings->mask);
+    }
     result = picture_read_gray(&job->mask, path, problem);
     if (!result && (job->mask.width != job->photo.width || job->mask.height != job->photo.height))
         result = problem_set(problem, "sizes differ: %s is %lld x %lld, %s is %lld x %lld", path,

@@ -13,9 +13,13 @@ static int check_count(const char *name, int64_t value, int64_t low, int64_t hig
 }
 
 static int check_real(const char *name, double value, double low, double high) {
-    if (!(value >= low && value <= high))
-        return us_fail(UNETSTAR_EINVAL, "trainer option %s is outside its range", name);
-    return 0;
+    char text[3][US_NUMBER_SIZE];
+    if (value >= low && value <= high)
+        return 0;
+    us_number_format(text[0], value);
+    us_number_format(text[1], low);
+    us_number_format(text[2], high);
+    return us_fail(UNETSTAR_EINVAL, "trainer option %s is %s; it must be %s to %s", name, text[0], text[1], text[2]);
 }
 
 int us_trainer_check(const struct us_trainer_options *o) {

@@ -290,6 +290,8 @@ run(SEGMENT, MODEL, at("in", "one.png"), "-o", at("seg8"), "--clip", "--mask", a
 checks.check("a mask beside its photograph", code == 0 and len(os.listdir(at("seg7"))) == 3 and
              read(at("seg7", "one-probability.png")) == read(at("seg8", "one-probability.png")), error)
 os.remove(at("beside", "one_mask.png"))
+one_line(SEGMENT, "nor when it is named", run(SEGMENT, MODEL, at("in", "one.png"), "-o", at("seg9"), "--mask",
+                                             at("in", "one.png")), 1, "the photograph itself")
 one_line(SEGMENT, "a photograph is not its own mask", run(SEGMENT, MODEL, at("beside"), "-o", at("seg9"), "--mask",
                                                           at("beside")), 1, "no mask for one")
 code, out, error = run(SEGMENT, MODEL, "--synthetic", 7, "--synthetic-size", "96x64", "-o", at("seg3"))
