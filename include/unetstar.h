@@ -737,7 +737,7 @@ typedef struct unetstar_trainer_options {
     int32_t masked_loss;            /* 0; 1: pixels outside the field of view do not count */
     int32_t flips;                  /* 1: horizontal and vertical, each half of the time */
     int32_t quarter_turns;          /* 1: square patches turn by 0, 90, 180 or 270 degrees */
-    float brightness;               /* 0: x += u, u uniform in +- brightness, after preprocessing; at most 10, like contrast, gamma and noise */
+    float brightness;               /* 0: x += u, u uniform in +- brightness, after preprocessing; the first four at most 10 */
     float contrast;                 /* 0: x = (x - 1/2) (1 + u) + 1/2 */
     float gamma;                    /* 0: x = x^exp(u) on [0, 1] */
     float noise;                    /* 0: x += normal numbers of standard deviation s, s uniform in [0, noise] */
