@@ -85,8 +85,8 @@ else
     printf '\n== Segmenting a made-up photograph with the model that ships\n'
     "$segment" --synthetic 24 --synthetic-size 512 -o "$result/shipped"
     printf '\n== Training on 24 made-up photographs, for a minute; the model that ships had 200 and a quarter of an hour\n'
-    "$train" --synthetic 24 --synthetic-size 480 --color green --fusion sum --activation leaky-relu --narrow 0.125 \
-        --full-resolution-head --lr 0.003 --epochs 6 --steps 60 --overwrite -o "$result"
+    "$train" --synthetic 24 --synthetic-size 480 --color green --fusion sum --activation leaky-relu --leaky-slope 0.1 \
+        --narrow 0.125 --full-resolution-head --lr 0.003 --epochs 6 --steps 60 --overwrite -o "$result"
     printf '\n== Segmenting one this network has not seen\n'
     "$segment" "$result/model.safetensors" --synthetic 24000 --synthetic-size 512 -o "$result/segmented"
 fi

@@ -496,10 +496,7 @@ int main(int argc, char **argv) {
         args_print_version(&args);
     else
         code = run_training(&run, &args, &problem);
-    if (code == EXIT_FAILED && run.launch.cancel && unetstar_cancel_requested(run.launch.cancel))
-        code = EXIT_INTERRUPTED;
-    if (problem.text[0] && code != EXIT_FINE)
-        problem_print(program, &problem);
+    code = launch_verdict(&run.launch, program, code, &problem);
     free_run(&run);
     args_free(&args);
     return code;

@@ -44,6 +44,14 @@ int launch_start(struct launch *launch, int32_t threads, struct problem *problem
     return 0;
 }
 
+int launch_verdict(const struct launch *launch, const char *program, int code, const struct problem *problem) {
+    if (code == EXIT_FAILED && launch->cancel && unetstar_cancel_requested(launch->cancel))
+        code = EXIT_INTERRUPTED;
+    if (problem->text[0] && code != EXIT_FINE)
+        problem_print(program, problem);
+    return code;
+}
+
 void launch_end(struct launch *launch) {
     /* The token stays: a signal may still come, and the process is about to end. */
     unetstar_context_destroy(launch->context);

@@ -197,10 +197,7 @@ int main(int argc, char **argv) {
         args_print_version(&args);
     else
         code = run(&plan, &launch, &args, &problem);
-    if (code == EXIT_FAILED && launch.cancel && unetstar_cancel_requested(launch.cancel))
-        code = EXIT_INTERRUPTED;
-    if (problem.text[0] && code != EXIT_FINE)
-        problem_print(program, &problem);
+    code = launch_verdict(&launch, program, code, &problem);
     launch_end(&launch);
     plan_free(&plan);
     args_free(&args);

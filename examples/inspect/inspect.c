@@ -68,6 +68,8 @@ static int read_command(struct args *args, struct settings_of_inspect *settings,
         return problem_set(problem, "name a model (--help shows how)");
     if (args->operand_count > 3)
         return problem_set(problem, "%s: at most a model, an image and a label are taken", args->operands[3]);
+    if (settings->csv && settings->json && !strcmp(settings->csv, settings->json))
+        return problem_set(problem, "--csv and --json both name %s", settings->csv);
     found->model_path = args->operands[0];
     found->image_path = args->operand_count > 1 ? args->operands[1] : NULL;
     found->label_path = args->operand_count > 2 ? args->operands[2] : NULL;
@@ -112,10 +114,7 @@ int main(int argc, char **argv) {
         args_print_version(&args);
     else if (run_program(&found, &launch, &settings, &problem))
         code = EXIT_FAILED;
-    if (code == EXIT_FAILED && launch.cancel && unetstar_cancel_requested(launch.cancel))
-        code = EXIT_INTERRUPTED;
-    if (problem.text[0] && code != EXIT_FINE)
-        problem_print(program, &problem);
+    code = launch_verdict(&launch, program, code, &problem);
     unetstar_model_destroy(found.model);
     launch_end(&launch);
     args_free(&args);

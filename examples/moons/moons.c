@@ -441,10 +441,7 @@ int main(int argc, char **argv) {
         args_print_version(&args);
     else if (run_program(run, &problem))
         code = EXIT_FAILED;
-    if (code == EXIT_FAILED && run->launch.cancel && unetstar_cancel_requested(run->launch.cancel))
-        code = EXIT_INTERRUPTED;
-    if (problem.text[0] && code != EXIT_FINE)
-        problem_print(program, &problem);
+    code = launch_verdict(&run->launch, program, code, &problem);
     launch_end(&run->launch);
     for (k = 0; k < run->settings.count; k++) {
         free(run->measured[k].results);

@@ -464,10 +464,7 @@ int main(int argc, char **argv) {
         args_print_version(&args);
     else if (run_program(&run, &args, synthetic, &problem))
         code = EXIT_FAILED;
-    if (code == EXIT_FAILED && run.launch.cancel && unetstar_cancel_requested(run.launch.cancel))
-        code = EXIT_INTERRUPTED;
-    if (problem.text[0] && code != EXIT_FINE)
-        problem_print(program, &problem);
+    code = launch_verdict(&run.launch, program, code, &problem);
     unetstar_session_destroy(run.session);
     models_free(&run.models);
     launch_end(&run.launch);

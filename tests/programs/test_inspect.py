@@ -116,6 +116,7 @@ checks.check("star blocks: degree 16, found by numbers too", numbers["model", ""
 code, out, error = run(INSPECT, "--help")
 checks.check("--help", code == 0 and "--max-degree" in out and not error)
 refused("no model", run(INSPECT), 2, "name a model")
+refused("one file for two", run(INSPECT, star, "--csv", at("x"), "--json", at("x")), 2, "both name")
 refused("four names", run(INSPECT, star, photo, truth, photo), 2, "at most")
 refused("a model that is not there", run(INSPECT, at("none.safetensors")), 1, "none.safetensors")
 refused("no model at all", run(INSPECT, photo), 1, photo)
