@@ -540,14 +540,20 @@ typedef struct unetstar_model unetstar_model;
  * STAR: after the block of StarNet (Ma et al., Rewrite the Stars, CVPR 2024),
  *           a + norm(g(activation(f1(a)) * f2(a))),   a = norm(lead(x)).
  *   lead is a 3x3 convolution to c channels, f1 and f2 are 1x1 to E c, g is 1x1 back to c, all with bias. The activation is
- *   on f1 alone: with activation none the block is a polynomial of twice the degree of its input. StarNet's differs: its 3x3
- *   convolutions are depthwise, and there is a second one after g; here lead is a full one, since it changes the number of
+ *   on f1 alone: with activation none the block is a polynomial of twice the degree of its input. StarNet's differs: its
+ *   convolutions of several pixels are depthwise 7x7, and there is a second one after g; here lead changes the number of
  *   channels, and for the same reason a is added, not x. Dropout comes after g's norm, before a is added. With E = 3 it has
  *   about as many weights and multiply-adds as DOUBLE_CONV; but a 1x1 convolution gains nothing from Winograd's algorithm,
- *   and there are 2 E + 2 maps of c channels instead of 2: it is slower, and training takes several times the memory. */
-enum { UNETSTAR_BLOCK_DOUBLE_CONV = 0, UNETSTAR_BLOCK_STAR = 1 };
+ *   and there are 2 E + 2 maps of c channels instead of 2: it is slower, and training takes several times the memory.
+ * STAR_DEPTHWISE: the same with a = norm(lead(project(x))): project a 1x1 convolution to c channels, lead a depthwise 3x3 one
+ *   (a kernel for every channel), both with bias. With E = 3 and x as wide as c it has 10 c^2 + 9 c weights, STAR 18 c^2. */
+enum { UNETSTAR_BLOCK_DOUBLE_CONV = 0, UNETSTAR_BLOCK_STAR = 1, UNETSTAR_BLOCK_STAR_DEPTHWISE = 2 };
 /* What happens to a skip connection and the upsampled map it meets. */
 enum { UNETSTAR_FUSION_SUM = 0, UNETSTAR_FUSION_STAR = 1, UNETSTAR_FUSION_CONCAT = 2 };
+/* The initial weights of convolutions, each fan_in = input channels times kernel (PyTorch's count; a transposed convolution's is
+ * of its output channels), uniform in +- 1 / sqrt(fan_in), as PyTorch's modules begin; or in +- sqrt(6 / fan_in), for ReLU (He
+ * et al. 2015; PyTorch's kaiming_uniform_ with its defaults). Biases are uniform in +- 1 / sqrt(fan_in) with both. */
+enum { UNETSTAR_INIT_PYTORCH = 0, UNETSTAR_INIT_HE = 1 };
 enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP = 2, UNETSTAR_NORM_NONE = 3 };
 /* FAST uses Winograd's F(6x6, 3x3), F(4x4, 3x3) and F(2x2, 3x3) (Lavin, Gray 2016) for 3x3 convolutions, which round more (up
  * to 7e-6 of a layer's rms; docs/performance.md has every layer); EXACT uses direct convolution only. A session takes the more
@@ -567,7 +573,7 @@ typedef struct unetstar_model_options {
     double narrow;                /* 0.5 */
     double channel_multiplier;    /* 1 */
     double dropout;               /* 0: probability of dropping an element at the end of a block, in [0, 1) */
-    uint64_t seed;                /* 2024: of the initial weights (PyTorch's default distribution) */
+    uint64_t seed;                /* 2024: of the initial weights */
     int32_t in_channels;          /* 1 .. 8, default 1 */
     int32_t classes;              /* 1 .. 8, default 2; softmax over them, the logistic function for one class */
     int32_t levels;               /* 2 .. 5, default 4 */
@@ -582,6 +588,9 @@ typedef struct unetstar_model_options {
     float leaky_slope;            /* 0.01 */
     int32_t block;                /* UNETSTAR_BLOCK_DOUBLE_CONV */
     int32_t block_expansion;      /* 3: of star blocks, 1 .. 4 */
+    int32_t fusion_norm;          /* 0; 1: the model's norm, with weights of its own, after every fusion with a skip connection.
+                                   * Not for CONCAT and not without a norm */
+    int32_t initialization;       /* UNETSTAR_INIT_PYTORCH */
 } unetstar_model_options;
 UNETSTAR_API int unetstar_model_options_init(unetstar_model_options *options, size_t size);
 
@@ -1015,7 +1024,8 @@ typedef struct unetstar_features {
     double beyond_4_sigma, beyond_6_sigma; /* share of values further from the mean than so many standard deviations */
 } unetstar_features;
 /* Runs the model in evaluation on x (in_channels, h, w), already preprocessed, as far as a layer, and measures the features
- * there. layer: a convolution, named as its weights are without ".weight": "encoder.0.conv.0", "decoder.1.up".
+ * there. layer: a convolution, named as its weights are without ".weight": "encoder.0.conv.0", "decoder.1.up"; or
+ * with fusion_norm the norm of a fusion, which then is what reads it: "decoder.0.norm".
  * singular_values: NULL, or room for as many as there are channels, largest first; those below 1e-8 of the first are rounding.
  * Time grows with pixels * channels^2 and with channels^3. Set struct_size to sizeof *features first. Errors: EINVAL (no such
  * layer; MAIN or SKIP of one that reads no fusion), ESHAPE, ELIMIT (more than 1024 channels), ENOMEM. Thread A. Since 0.1. */

@@ -18,7 +18,10 @@ const struct choice settings_activations[] = {{"none", UNETSTAR_ACTIVATION_NONE}
                                             {"gelu", UNETSTAR_ACTIVATION_GELU},
                                             {NULL, 0}};
 static const struct choice blocks[] = {
-    {"double-conv", UNETSTAR_BLOCK_DOUBLE_CONV}, {"star", UNETSTAR_BLOCK_STAR}, {NULL, 0}};
+    {"double-conv", UNETSTAR_BLOCK_DOUBLE_CONV}, {"star", UNETSTAR_BLOCK_STAR},
+    {"star-depthwise", UNETSTAR_BLOCK_STAR_DEPTHWISE}, {NULL, 0}};
+static const struct choice initializations[] = {
+    {"pytorch", UNETSTAR_INIT_PYTORCH}, {"he", UNETSTAR_INIT_HE}, {NULL, 0}};
 static const struct choice norms[] = {{"batch", UNETSTAR_NORM_BATCH},
                                       {"instance", UNETSTAR_NORM_INSTANCE},
                                       {"group", UNETSTAR_NORM_GROUP},
@@ -57,9 +60,10 @@ const char *settings_metric_name(int32_t metric) {
 }
 
 void settings_describe_model(const unetstar_model_options *model, char *text, size_t size) {
-    snprintf(text, size, "fusion %s, activation %s, norm %s, %s%d levels, narrow %g, %d input channel%s%s",
-             choice_name(settings_fusions, model->fusion), choice_name(settings_activations, model->activation),
-             choice_name(norms, model->norm), model->block == UNETSTAR_BLOCK_STAR ? "star blocks, " : "",
+    static const char *const described[] = {"", "star blocks, ", "depthwise star blocks, "};
+    snprintf(text, size, "fusion %s%s, activation %s, norm %s, %s%d levels, narrow %g, %d input channel%s%s",
+             choice_name(settings_fusions, model->fusion), model->fusion_norm ? " and a norm" : "",
+             choice_name(settings_activations, model->activation), choice_name(norms, model->norm), described[model->block],
              (int)model->levels, model->narrow, (int)model->in_channels, model->in_channels == 1 ? "" : "s",
              model->full_resolution_head ? ", full-resolution head" : "");
 }
@@ -109,9 +113,13 @@ static void network_arguments(struct args *args, unetstar_model_options *model) 
     args_choice(args, "activation", settings_activations, &model->activation, "after every norm");
     args_choice(args, "norm", norms, &model->norm, "after every convolution");
     args_int32(args, "norm-groups", &model->norm_groups, 1, 4096, "groups of --norm group");
-    args_choice(args, "block", blocks, &model->block, "two 3x3 convolutions, or one and the star block of 1x1 ones");
+    args_choice(args, "block", blocks, &model->block,
+                "two 3x3 convolutions, or one, full or depthwise, and the star block of 1x1 ones");
     args_int32(args, "block-expansion", &model->block_expansion, 1, 4,
                "width of a star block's branches, in widths of the stage");
+    args_bool(args, "fusion-norm", &model->fusion_norm, "a norm after every fusion, too; of sum and star");
+    args_choice(args, "initialization", initializations, &model->initialization,
+                "initial weights uniform in +-1/sqrt(fan_in) (pytorch) or +-sqrt(6/fan_in) (he)");
     args_choice(args, "upsampling", upsamplings, &model->upsampling, "in the decoder");
     args_int32(args, "levels", &model->levels, 2, 5, "stages of encoder and decoder");
     args_double(args, "narrow", &model->narrow, 1e-3, 16, "width: the first stage has 64 times this many channels");

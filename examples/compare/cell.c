@@ -28,8 +28,11 @@ struct work {
 
 /* Of a block at one pixel of its stage. */
 static double block_multiply_adds(const unetstar_model_options *options, double in, double out) {
-    if (options->block == UNETSTAR_BLOCK_STAR) /* 3x3; two branches and their way back, 1x1 */
-        return 9 * in * out + 3 * (double)options->block_expansion * out * out;
+    const double branches = 3 * (double)options->block_expansion * out * out; /* two and their way back, 1x1 */
+    if (options->block == UNETSTAR_BLOCK_STAR_DEPTHWISE)
+        return in * out + 9 * out + branches;
+    if (options->block == UNETSTAR_BLOCK_STAR)
+        return 9 * in * out + branches;
     return 9 * (in * out + out * out);
 }
 

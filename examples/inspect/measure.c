@@ -54,6 +54,7 @@ static int measure_memory(struct inspection *found, int32_t plan, unetstar_works
 }
 
 static int measure_model(struct inspection *found, struct problem *problem) {
+    static const char *const first[] = {"conv", "lead", "project"}; /* convolution of a block */
     unetstar_model_options options;
     int error, k;
     found->degree.struct_size = sizeof found->degree;
@@ -67,9 +68,12 @@ static int measure_model(struct inspection *found, struct problem *problem) {
     }
     unetstar_model_options_init(&options, sizeof options);
     error = error ? error : unetstar_model_get_options(found->model, &options);
-    for (k = 0; k < found->degree.n_fusions; k++)
-        snprintf(found->layers[k], sizeof found->layers[k], "decoder.%d.%s.0", k + 1,
-                 options.block == UNETSTAR_BLOCK_STAR ? "lead" : "conv");
+    for (k = 0; k < found->degree.n_fusions; k++) {
+        if (options.fusion_norm)
+            snprintf(found->layers[k], sizeof found->layers[k], "decoder.%d.norm", k);
+        else
+            snprintf(found->layers[k], sizeof found->layers[k], "decoder.%d.%s.0", k + 1, first[options.block]);
+    }
     return error ? problem_from_library(problem, found->model_path, error) : 0;
 }
 

@@ -117,10 +117,13 @@ int unetstar_model_degree_check(const unetstar_model *model, const unetstar_degr
 
 /* ---- Features ---- */
 
-/* The unit whose weights are called `name`.weight; -1: none. */
+/* The unit whose weights are called `name`.weight, or a norm of a fusion of that name; -1: none. */
 static int find_unit(const struct us_net *net, const char *name) {
     const size_t length = strlen(name);
     int i;
+    for (i = 0; i < net->n_units; i++)
+        if (net->units[i].kind == US_UNIT_IDENTITY && !strcmp(net->units[i].name, name))
+            return i;
     for (i = 0; i < net->n_weights; i++) {
         const struct us_weight *w = &net->weights[i];
         if ((w->kind == US_WEIGHT_CONV || w->kind == US_WEIGHT_UPCONV) && !strncmp(w->name, name, length) &&

@@ -10,7 +10,8 @@ static const char *const norm_words[] = {"batch", "instance", "group", "none", N
 static const char *const upsampling_words[] = {"nearest", "bilinear", "transposed", NULL};
 static const char *const precision_words[] = {"fast", "exact", "int8", NULL};
 
-static const char *const block_words[] = {"double_conv", "star", NULL};
+static const char *const block_words[] = {"double_conv", "star", "star_depthwise", NULL};
+static const char *const initialization_words[] = {"pytorch", "he", NULL};
 
 #define F(type, structure, field, words) {#field, type, offsetof(structure, field), words, NULL}
 #define END {NULL, 0, 0, NULL, NULL}
@@ -34,6 +35,8 @@ const struct us_field us_model_fields[] = {F('d', M, narrow, NULL),
                                            F('f', M, leaky_slope, NULL),
                                            {"block", 'i', offsetof(M, block), block_words, "double_conv"},
                                            {"block_expansion", 'i', offsetof(M, block_expansion), NULL, "3"},
+                                           {"fusion_norm", 'i', offsetof(M, fusion_norm), NULL, "0"},
+                                           {"initialization", 'i', offsetof(M, initialization), initialization_words, "pytorch"},
                                            END};
 
 static int words_count(const char *const *words) {

@@ -23,8 +23,10 @@ static const unetstar_model_options model_defaults = {sizeof(unetstar_model_opti
                                                       UNETSTAR_PRECISION_FAST,
                                                       0.01f,
                                                       UNETSTAR_BLOCK_DOUBLE_CONV,
-                                                      3};
-typedef char check_model[sizeof(unetstar_model_options) == offsetof(unetstar_model_options, block_expansion) + sizeof(int32_t)
+                                                      3,
+                                                      0,
+                                                      UNETSTAR_INIT_PYTORCH};
+typedef char check_model[sizeof(unetstar_model_options) == offsetof(unetstar_model_options, initialization) + sizeof(int32_t)
                              ? 1
                              : -1];
 
@@ -51,6 +53,8 @@ void us_net_options_from(struct us_net_options *to, const unetstar_model_options
     to->leaky_slope = from->leaky_slope;
     to->block = from->block;
     to->block_expansion = from->block_expansion;
+    to->fusion_norm = from->fusion_norm;
+    to->initialization = from->initialization;
 }
 
 int unetstar_model_get_options(const unetstar_model *model, unetstar_model_options *options) {
@@ -79,6 +83,8 @@ int unetstar_model_get_options(const unetstar_model *model, unetstar_model_optio
     o.leaky_slope = n->leaky_slope;
     o.block = n->block;
     o.block_expansion = n->block_expansion;
+    o.fusion_norm = n->fusion_norm;
+    o.initialization = n->initialization;
     return us_options_init(options, options->struct_size, &o, sizeof o, "model options");
 }
 

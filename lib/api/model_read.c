@@ -215,6 +215,8 @@ static const struct first_names double_conv_names = {"encoder.%d.conv.0.weight",
                                                      "encoder.%d.conv.1.weight", "encoder.%d.conv.1.running_mean"};
 static const struct first_names star_names = {"encoder.%d.lead.0.weight", "decoder.%d.lead.0.weight",
                                               "encoder.%d.lead.1.weight", "encoder.%d.lead.1.running_mean"};
+static const struct first_names depthwise_names = {"encoder.%d.project.0.weight", "decoder.%d.project.0.weight",
+                                                   "encoder.%d.lead.1.weight", "encoder.%d.lead.1.running_mean"};
 
 /* A narrow that gives exactly these widths. */
 static int find_narrow(const struct us_st_file *file, const char *wrapper, const struct first_names *names,
@@ -235,15 +237,16 @@ static int find_narrow(const struct us_st_file *file, const char *wrapper, const
 /* Star blocks: the expansion is told from the first branch; where the activations are is not in the names. */
 static void options_of_star(const struct us_st_file *file, const char *wrapper, struct us_net_options *o) {
     const struct us_st_tensor *branch = named(file, wrapper, "encoder.%d.f1.0.weight", 0);
-    o->block = UNETSTAR_BLOCK_STAR;
+    o->block = named(file, wrapper, depthwise_names.encoder, 0) ? UNETSTAR_BLOCK_STAR_DEPTHWISE : UNETSTAR_BLOCK_STAR;
     o->activation = UNETSTAR_ACTIVATION_NONE;
     if (branch && branch->ndim == 4 && branch->shape[1] > 0 && branch->shape[0] / branch->shape[1] <= 4)
         o->block_expansion = (int32_t)(branch->shape[0] / branch->shape[1]);
 }
 
 static int options_from_shapes(const struct us_st_file *file, const char *wrapper, struct us_net_options *o) {
-    const int star = named(file, wrapper, star_names.encoder, 0) != NULL;
-    const struct first_names *names = star ? &star_names : &double_conv_names;
+    const int depthwise = named(file, wrapper, depthwise_names.encoder, 0) != NULL;
+    const int star = depthwise || named(file, wrapper, star_names.encoder, 0);
+    const struct first_names *names = depthwise ? &depthwise_names : star ? &star_names : &double_conv_names;
     unetstar_model_options defaults;
     const struct us_st_tensor *first, *out, *deeper, *norm;
     unetstar_model_options_init(&defaults, sizeof defaults);
@@ -279,6 +282,7 @@ static int options_from_shapes(const struct us_st_file *file, const char *wrappe
                     : UNETSTAR_FUSION_SUM;
     if (named(file, wrapper, "decoder.%d.up.weight", 0))
         o->upsampling = UNETSTAR_UPSAMPLING_TRANSPOSED;
+    o->fusion_norm = named(file, wrapper, "decoder.%d.norm.weight", 0) != NULL;
     o->full_resolution_head = named(file, wrapper, names->decoder, o->levels) != NULL;
     o->deep_supervision = named(file, wrapper, "feats.%d.weight", 0) != NULL;
     return find_narrow(file, wrapper, names, o);

@@ -221,6 +221,7 @@ static US_INLINE __m256 v_fold(const vf a[NV]) {
 
 #include "kern/tmpl_conv.h"
 #include "kern/tmpl_rows.h"
+#include "kern/tmpl_depthwise.h"
 #include "kern/tmpl_wino.h"
 #include "kern/tmpl_product.h"
 #include "kern/tmpl_quant.h"

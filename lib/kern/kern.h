@@ -186,6 +186,12 @@ struct us_kernels {
     /* The weights of backward-data: [ky][kx][ci][co] to [2 - ky][2 - kx][co][ci], one pair of blocks of a 3x3 convolution. */
     void (*conv_flip)(float *flipped, const float *weights);
 
+    /* Every channel's own kernel along a row of n pixels, ksize 1 or 3: dst[x] = chain from bias (NULL: +0) over ky, kx of
+     * in[ky][x + kx] * weights[ky * ksize + kx], lane by lane. weights: [tap][16]. */
+    void (*depthwise)(float *dst, const float *const *in, size_t n, const float *weights, const float *bias, int ksize);
+    /* Its weight gradient, 3x3: dw[ky * 3 + kx] = chain along the row, from +0, of in[ky][x + kx] * dout[x]. */
+    void (*depthwise_bwdw)(float *dw, const float *const *in, const float *dout, size_t n);
+
     /* How this level likes its products: output blocks side by side, and about so many tiles at once, so that the
      * transformed data of a block of tiles stays in the L2 cache. Neither changes a bit. */
     int wino_group, wino_batch;

@@ -252,6 +252,28 @@ static void mul(float *dst, const float *a, const float *b, size_t n) {
         dst[i] = a[i] * b[i];
 }
 
+static void depthwise(float *dst, const float *const *in, size_t n, const float *weights, const float *bias, int ksize) {
+    for (size_t x = 0; x < n; x++)
+        for (int l = 0; l < LANES; l++) {
+            float acc = bias ? bias[l] : 0.0f;
+
+            for (int tap = 0; tap < ksize * ksize; tap++)
+                acc = us_fma(in[tap / ksize][(x + (size_t)(tap % ksize)) * LANES + l], weights[tap * LANES + l], acc);
+            dst[x * LANES + l] = acc;
+        }
+}
+
+static void depthwise_bwdw(float *dw, const float *const *in, const float *dout, size_t n) {
+    for (int tap = 0; tap < 9; tap++)
+        for (int l = 0; l < LANES; l++) {
+            float acc = 0;
+
+            for (size_t x = 0; x < n; x++)
+                acc = us_fma(in[tap / 3][(x + (size_t)(tap % 3)) * LANES + l], dout[x * LANES + l], acc);
+            dw[tap * LANES + l] = acc;
+        }
+}
+
 static void row_moments(float *sums, const float *x, size_t rows, size_t n, size_t stride, const float *shift) {
     for (size_t r = 0; r < rows; r++, x += stride, sums += 2 * LANES) {
         for (int l = 0; l < 2 * LANES; l++)
@@ -384,6 +406,7 @@ int US_LEVEL(struct us_kernels *k) {
         return -1;
     k->name = US_LEVEL_NAME;
     k->conv = conv;
+    k->depthwise = depthwise;
     k->affine_act = affine_act;
     k->pool = pool;
     k->up_nearest = up_nearest;
@@ -395,6 +418,7 @@ int US_LEVEL(struct us_kernels *k) {
     if (US_TRAINING) {
         k->conv_bwdw = conv_bwdw;
         k->conv_flip = conv_flip;
+        k->depthwise_bwdw = depthwise_bwdw;
         k->act_grad = act_grad;
         k->pool_grad = pool_grad;
         k->up_nearest_grad = up_nearest_grad;

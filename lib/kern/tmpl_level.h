@@ -33,6 +33,7 @@ int US_LEVEL(struct us_kernels *k) {
     k->dequant_row = dequant_row;
     k->widen_row = widen_row;
     k->pool_bytes = pool_bytes;
+    k->depthwise = depthwise;
     k->affine_act = affine_act;
     k->pool = pool;
     k->up_nearest = up_nearest;
@@ -44,6 +45,7 @@ int US_LEVEL(struct us_kernels *k) {
     if (US_TRAINING) {
         k->conv_bwdw = conv_bwdw;
         k->conv_flip = conv_flip;
+        k->depthwise_bwdw = depthwise_bwdw;
         k->wino_gradient = wino_gradient;
         k->wino_weights_grad = wino_weights_grad;
         k->wino_accumulate = wino_accumulate;

@@ -141,7 +141,7 @@ static int backward_value(us_training *t, const struct us_params *params, float 
 static void unit_job(us_training *t, const struct us_params *params, const struct us_input_source *source,
                      struct us_conv_job *job) {
     us_pass_job(&t->pass, source, job);
-    job->weights = params->arena + t->net->units[source->unit].weights;
+    job->weights = us_unit_weights(params, &t->net->units[source->unit]);
     job->out = job->dout = t->grads[source->unit];
     job->partials = t->partials;
 }
@@ -150,6 +150,8 @@ static int backward_weights(us_training *t, const struct us_params *params, floa
     const struct us_unit *u = &t->net->units[unit];
     struct us_input_source source;
     struct us_conv_job job;
+    if (!u->weights_size)
+        return 0;
     source.pass = &t->pass;
     source.unit = unit;
     unit_job(t, params, &source, &job);
@@ -180,7 +182,7 @@ static int backward_data(us_training *t, const struct us_params *params, int uni
     job.accumulate = accumulate;
     if (job.tile) {
         code = us_training_transform(t, unit, job.weights, 1, &job.transformed);
-    } else {
+    } else if (!job.depthwise) {
         us_mark(t->ctx, "transform weights", unit);
         code = us_conv_flip(t->ctx, t->flipped, job.weights, u->in_blocks, u->out_blocks, us_unit_taps(u));
         job.weights = t->flipped;

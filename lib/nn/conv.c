@@ -79,6 +79,8 @@ static size_t stored_bytes(const struct us_conv_job *job, size_t band) {
 size_t us_conv_scratch(const struct us_conv_job *job) {
     struct bands bands;
     size_t band;
+    if (job->depthwise)
+        return us_depthwise_scratch(job);
     if (job->quant)
         return us_quant_scratch(job);
     if (job->tile)
@@ -91,6 +93,8 @@ size_t us_conv_scratch(const struct us_conv_job *job) {
 size_t us_conv_scratch_within(const struct us_conv_job *job) {
     const int rows = job->y1 - job->y0, fit = (int)(BAND_BYTES / row_bytes(1, job->in_blocks));
     size_t band = (size_t)(rows + 2) * row_bytes(job->w, job->in_blocks);
+    if (job->depthwise)
+        return us_depthwise_scratch(job);
     if (job->quant)
         return us_quant_scratch(job);
     if (job->tile)
@@ -177,6 +181,8 @@ static void forward_task(void *arg, int64_t index, int worker) {
 
 int us_conv_forward(const struct us_conv_job *job) {
     struct forward f;
+    if (job->depthwise)
+        return us_depthwise_forward(job);
     if (job->quant)
         return us_quant_forward(job);
     if (job->tile)

@@ -91,6 +91,8 @@ static void describe(struct us_partials *p, struct direct *d, const struct us_co
 size_t us_conv_weights_scratch(const struct us_conv_job *job) {
     struct us_partials p;
     struct direct d;
+    if (job->depthwise)
+        return us_depthwise_weights_scratch(job);
     if (job->tile)
         return us_wino_weights_scratch(job);
     describe(&p, &d, job);
@@ -101,6 +103,8 @@ size_t us_conv_weights_scratch(const struct us_conv_job *job) {
 size_t us_conv_weights_partials(const struct us_conv_job *job) {
     struct us_partials p;
     struct direct d;
+    if (job->depthwise)
+        return us_depthwise_weights_partials(job);
     if (job->tile)
         return us_wino_weights_partials(job);
     describe(&p, &d, job);
@@ -110,6 +114,8 @@ size_t us_conv_weights_partials(const struct us_conv_job *job) {
 int us_conv_backward_weights(const struct us_conv_job *job) {
     struct us_partials p;
     struct direct d;
+    if (job->depthwise)
+        return us_depthwise_backward_weights(job);
     if (job->tile)
         return us_wino_backward_weights(job);
     describe(&p, &d, job);

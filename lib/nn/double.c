@@ -53,8 +53,11 @@ static int has_pieces(int act) {
     return act == US_ACT_RELU || act == US_ACT_LEAKY_RELU || act == US_ACT_RELU6;
 }
 
+/* NULL: it has none. */
 static const struct us_weight *weight_of(const struct us_net *net, int unit) {
     int i = 0;
+    if (!net->units[unit].weights_size)
+        return NULL;
     while (net->weights[i].owner != unit ||
            (net->weights[i].kind != US_WEIGHT_CONV && net->weights[i].kind != US_WEIGHT_UPCONV))
         i++;
@@ -69,9 +72,10 @@ static void place(us_double *d, struct us_arena *arena) {
     d->plane = 0;
     for (u = 0; u < net->n_units; u++) {
         const struct us_unit *unit = &net->units[u];
+        const struct us_weight *weight = weight_of(net, u);
         const size_t pixels = (size_t)unit_height(d, u) * (size_t)unit_width(d, u),
                      values = pixels * (size_t)unit->c_out;
-        d->weights[u] = (float *)us_arena_take(arena, us_weight_count(weight_of(net, u)) * sizeof(float));
+        d->weights[u] = (float *)us_arena_take(arena, weight ? us_weight_count(weight) * sizeof(float) : 0);
         d->values[u] = (double *)us_arena_take(arena, values * sizeof(double));
         d->windows[u] =
             unit->in.kind == US_IN_POOL ? (uint8_t *)us_arena_take(arena, pixels * (size_t)unit->c_in) : NULL;
@@ -111,7 +115,8 @@ int us_double_create(us_double **out, us_context *ctx, const struct us_net *net,
     arena.used = 0;
     place(d, &arena);
     for (u = 0; u < net->n_units; u++)
-        us_weight_get(net, weight_of(net, u), params->arena, d->weights[u]);
+        if (weight_of(net, u))
+            us_weight_get(net, weight_of(net, u), params->arena, d->weights[u]);
     *out = d;
     return 0;
 }
@@ -271,16 +276,17 @@ static void conv_task(void *arg, int64_t index, int worker) {
     const int h = unit_height(d, job->unit), w = unit_width(d, job->unit);
     const size_t row = (size_t)w + 2, plane = input_plane(d, job->unit), count = row * (size_t)h - 2;
     const int taps = us_unit_taps(u), first = taps == 9 ? 0 : 4; /* a 1x1 kernel is the middle of a 3x3 one */
-    const float *weights = d->weights[job->unit] + (size_t)index * (size_t)u->c_in * (size_t)taps;
+    const int own = us_unit_depthwise(u), end = own ? (int)index + 1 : u->c_in; /* channels that an output is made of */
+    const float *weights = d->weights[job->unit] + (size_t)index * (size_t)(own ? 1 : u->c_in) * (size_t)taps;
     const float *bias = (u->bias_fixed ? d->params->buffers : d->params->arena) + u->bias;
     double *sums = d->sums + (size_t)worker * d->plane,
            *to = d->values[job->unit] + (size_t)index * (size_t)h * (size_t)w;
     int c, tap, y, x;
     memset(sums, 0, count * sizeof *sums);
-    for (c = 0; c < u->c_in; c++)
+    for (c = own ? (int)index : 0; c < end; c++)
         for (tap = first; tap < first + taps; tap++)
             add_moved(sums, d->input + (size_t)c * plane + (size_t)(tap / 3) * row + (size_t)(tap % 3),
-                      (double)*weights++, count);
+                      u->weights_size ? (double)*weights++ : 1, count);
     for (y = 0; y < h; y++)
         for (x = 0; x < w; x++)
             *to++ = sums[(size_t)y * row + (size_t)x] + (double)bias[index];

@@ -123,7 +123,7 @@ static void place_shared(us_training *t, struct us_arena *arena) {
     int u;
     for (u = 0; u < t->net->n_units; u++) {
         const struct us_unit *unit = &t->net->units[u];
-        if (!t->pass.tile[u]) /* the direct and the transposed convolution */
+        if (!t->pass.tile[u] && !us_unit_depthwise(unit)) /* the direct and the transposed convolution */
             flipped = US_MAX(flipped, unit->weights_size);
         if (unit->kind != US_UNIT_UPCONV) {
             struct us_input_source source;
@@ -239,7 +239,7 @@ int us_training_transform(us_training *t, int unit, const float *weights, int fl
 static int forward_unit(us_training *t, struct us_params *params, int u) {
     const struct us_unit *unit = &t->net->units[u];
     const float *bias = (unit->bias_fixed ? params->buffers : params->arena) + unit->bias;
-    const float *weights = params->arena + unit->weights, *transformed;
+    const float *weights = us_unit_weights(params, unit), *transformed;
     int code = us_training_transform(t, u, weights, 0, &transformed);
     us_mark(t->ctx, "forward", u);
     if (!code)

@@ -68,6 +68,7 @@ struct us_conv_job {
     int in_blocks, out_blocks, last_channels; /* of backward-data: exchanged */
     int tile; /* of 3x3: 0: direct; 2, 4, 6: Winograd F(tile x tile, 3x3) */
     int pointwise; /* 1x1: weights have one tap instead of nine, tile is 0 */
+    int depthwise; /* a kernel for every channel: weights [out][tap][16] (NULL, pointwise: all 1), tile is 0 */
     const struct us_quant *quant; /* of the input: the convolution is in 8 bits, tile is 4; NULL: in float */
     us_quant_row_fn quant_row;    /* the input's rows, then */
     int act;                      /* what is applied before a value is stored in bytes */
@@ -77,7 +78,7 @@ struct us_conv_job {
     /* Forward and backward-data */
     const float *weights;     /* [out][in][3][3][16][16] */
     int accumulate;           /* direct: added to what is in `out` */
-    int flip;                 /* Winograd backward-data: `weights` are the forward ones, [in][out][3][3][16][16] */
+    int flip;                 /* Winograd or depthwise backward-data: `weights` are the forward ones */
     const float *transformed; /* Winograd: by us_wino_transform_weights; NULL: `weights` are transformed on the way */
     const float *bias;        /* or NULL */
     struct us_map out;        /* of a transposed convolution's backward passes: the gradient of its output */
@@ -108,6 +109,13 @@ static inline int us_job_taps(const struct us_conv_job *job) {
 
 /* Turns forward weights into those of backward-data: transposed and flipped. taps: 9 or 1. */
 int us_conv_flip(us_context *ctx, float *flipped, const float *weights, int in_blocks, int out_blocks, int taps);
+
+/* Depthwise (depthwise.c); the functions above call these. */
+size_t us_depthwise_scratch(const struct us_conv_job *job); /* of any job of no more columns */
+int us_depthwise_forward(const struct us_conv_job *job);
+size_t us_depthwise_weights_scratch(const struct us_conv_job *job);
+size_t us_depthwise_weights_partials(const struct us_conv_job *job);
+int us_depthwise_backward_weights(const struct us_conv_job *job);
 
 size_t us_wino_weights_floats(const us_context *ctx, int tile, int in_blocks, int out_blocks);
 /* Reads the job's ctx, blocks, tile, weights and flip. */

@@ -27,7 +27,7 @@ static int check_widths(const struct us_net_options *o) {
     if (!(width_at(o, o->levels - 1) <= MAX_WIDTH))
         return us_fail(UNETSTAR_ELIMIT, "narrow and channel_multiplier make the deepest stage wider than %d channels",
                        MAX_WIDTH);
-    if (o->block == UNETSTAR_BLOCK_STAR && !(width_at(o, o->levels - 1) * o->block_expansion <= MAX_WIDTH))
+    if (o->block != UNETSTAR_BLOCK_DOUBLE_CONV && !(width_at(o, o->levels - 1) * o->block_expansion <= MAX_WIDTH))
         return us_fail(UNETSTAR_ELIMIT, "block_expansion makes the branches of the deepest star block wider than %d channels",
                        MAX_WIDTH);
     return 0;
@@ -56,11 +56,17 @@ int us_net_check(const struct us_net_options *o) {
     if (!code)
         code = check_range("precision", o->precision, UNETSTAR_PRECISION_FAST, UNETSTAR_PRECISION_INT8);
     if (!code)
-        code = check_range("block", o->block, UNETSTAR_BLOCK_DOUBLE_CONV, UNETSTAR_BLOCK_STAR);
+        code = check_range("block", o->block, UNETSTAR_BLOCK_DOUBLE_CONV, UNETSTAR_BLOCK_STAR_DEPTHWISE);
     if (!code)
         code = check_range("block_expansion", o->block_expansion, 1, 4);
+    if (!code)
+        code = check_range("fusion_norm", o->fusion_norm, 0, 1);
+    if (!code)
+        code = check_range("initialization", o->initialization, UNETSTAR_INIT_PYTORCH, UNETSTAR_INIT_HE);
     if (code)
         return code;
+    if (o->fusion_norm && (o->norm == UNETSTAR_NORM_NONE || o->fusion == UNETSTAR_FUSION_CONCAT))
+        return us_fail(UNETSTAR_EINVAL, "model option fusion_norm is for fusions by sum or star, and for networks with a norm");
     if (o->precision == UNETSTAR_PRECISION_INT8)
         return us_fail(UNETSTAR_ENOTSUPPORTED, "a model does not train in 8 bits; precision int8 is for sessions");
     if (!(o->dropout >= 0 && o->dropout < 1))
@@ -114,7 +120,7 @@ static void set_input_blocks(struct us_unit *u, const struct us_net *net) {
 static void set_norm(struct us_unit *u, struct us_net *net, int norm) {
     const size_t lanes = (size_t)u->out_blocks * US_LANES;
     u->norm = norm;
-    u->bias_fixed = u->norm == UNETSTAR_NORM_BATCH || u->norm == UNETSTAR_NORM_INSTANCE;
+    u->bias_fixed = u->norm == UNETSTAR_NORM_BATCH || u->norm == UNETSTAR_NORM_INSTANCE || u->kind == US_UNIT_IDENTITY;
     u->bias = u->bias_fixed ? take_buffers(net, lanes) : take_params(net, lanes);
     u->groups = u->norm == UNETSTAR_NORM_GROUP ? usable_groups(u->c_out, net->options.norm_groups) : u->c_out;
     if (u->norm == UNETSTAR_NORM_NONE)
@@ -143,7 +149,11 @@ static struct us_unit *new_unit(struct us_net *net, enum us_unit_kind kind, stru
     u->residual = -1;
     snprintf(u->name, sizeof u->name, "%s", name);
     set_input_blocks(u, net);
-    u->weights_size = (size_t)u->in_blocks * (size_t)u->out_blocks * (size_t)us_unit_taps(u) * US_LANES * US_LANES;
+    u->weights_size = (size_t)u->out_blocks * (size_t)us_unit_taps(u) * US_LANES;
+    if (kind == US_UNIT_IDENTITY)
+        u->weights_size = 0;
+    else if (!us_unit_depthwise(u))
+        u->weights_size *= (size_t)u->in_blocks * US_LANES;
     u->weights = take_params(net, u->weights_size);
     return u;
 }
@@ -186,13 +196,22 @@ static int add_part(struct us_net *net, enum us_unit_kind kind, struct us_input 
     return net->n_units - 1;
 }
 
+/* The 3x3 convolution that a star block begins with; depthwise, it needs a 1x1 one before it to change the width. */
+static int add_lead(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *room, int k) {
+    struct us_input projected = {US_IN_UNIT, 0, -1, -1, 0};
+    if (net->options.block == UNETSTAR_BLOCK_STAR)
+        return add_part(net, US_UNIT_CONV3, in, c_in, c_out, shift, room, k, "lead", net->options.norm);
+    projected.main = add_part(net, US_UNIT_CONV1, in, c_in, c_out, shift, room, k, "project", UNETSTAR_NORM_NONE);
+    return add_part(net, US_UNIT_DEPTHWISE3, projected, c_out, c_out, shift, room, k, "lead", net->options.norm);
+}
+
 /* After StarNet's (Rewrite the Stars, figure 4): a = norm(3x3(x)); a + norm(g(act(f1(a)) * f2(a))). */
 static int add_star(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *room, int k) {
     const struct us_net_options *o = &net->options;
     const int wide = c_out * o->block_expansion, norm = o->norm;
     struct us_input lead = {US_IN_UNIT, 0, -1, -1, 0}, product = {US_IN_FUSE, 0, 0, -1, UNETSTAR_FUSION_STAR};
     int g;
-    lead.main = add_part(net, US_UNIT_CONV3, in, c_in, c_out, shift, room, k, "lead", norm);
+    lead.main = add_lead(net, in, c_in, c_out, shift, room, k);
     product.main = add_part(net, US_UNIT_CONV1, lead, c_out, wide, shift, room, k, "f1", UNETSTAR_NORM_NONE);
     product.skip = add_part(net, US_UNIT_CONV1, lead, c_out, wide, shift, room, k, "f2", UNETSTAR_NORM_NONE);
     g = add_part(net, US_UNIT_CONV1, product, wide, c_out, shift, room, k, "g", norm);
@@ -204,7 +223,7 @@ static int add_star(struct us_net *net, struct us_input in, int c_in, int c_out,
 
 /* Returns the number of the block's last unit. */
 static int add_block(struct us_net *net, struct us_input in, int c_in, int c_out, int shift, const char *room, int k) {
-    if (net->options.block == UNETSTAR_BLOCK_STAR)
+    if (net->options.block != UNETSTAR_BLOCK_DOUBLE_CONV)
         return add_star(net, in, c_in, c_out, shift, room, k);
     return add_double_conv(net, in, c_in, c_out, shift, room, k);
 }
@@ -221,7 +240,20 @@ static void add_head(struct us_net *net, int unit, int shift, int bilinear, cons
     h->bias = take_params(net, (size_t)net->options.classes);
 }
 
-/* The upsampled output of a decoder stage, as the main part of a fusion. */
+/* The norm of a fusion, as the input of the next block. */
+static struct us_input add_fusion_norm(struct us_net *net, struct us_input fusion, int shift, int k) {
+    struct us_input in = {US_IN_UNIT, 0, -1, -1, 0};
+    const int c = net->units[fusion.skip].c_out;
+    char name[32];
+    struct us_unit *u;
+    snprintf(name, sizeof name, "decoder.%d.norm", k);
+    u = new_unit(net, US_UNIT_IDENTITY, fusion, c, c, shift, name);
+    set_norm(u, net, net->options.norm);
+    in.main = net->n_units - 1;
+    return in;
+}
+
+/* What a block reads that follows a fusion of the upsampled output of decoder stage k with a skip connection. */
 static struct us_input fuse_input(struct us_net *net, int stage, int shift, int skip, int k) {
     struct us_input in = {US_IN_FUSE, 0, 0, 0, 0};
     char name[32];
@@ -234,7 +266,7 @@ static struct us_input fuse_input(struct us_net *net, int stage, int shift, int 
         in.main = add_upconv(net, stage, shift, name);
         in.up = -1;
     }
-    return in;
+    return net->options.fusion_norm ? add_fusion_norm(net, in, shift, k) : in;
 }
 
 static void build_units(struct builder *b) {
@@ -306,18 +338,12 @@ static void add_vector(struct us_net *net, int owner, size_t offset, const char 
     set_shape(w, 1, net->units[owner].c_out, 0, 0, 0);
 }
 
-static void name_conv(struct us_net *net, int number) {
+static void name_norm(struct us_net *net, int number, const char *prefix) {
     const struct us_unit *u = &net->units[number];
-    char prefix[48], full[80];
+    char full[80];
     struct us_weight *w;
-    snprintf(prefix, sizeof prefix, "%s.%d", u->name, u->index);
-    snprintf(full, sizeof full, "%s.weight", prefix);
-    w = add_weight(net, US_WEIGHT_CONV, number, u->weights, full);
-    set_shape(w, 4, u->c_out, u->c_in, u->kind == US_UNIT_CONV3 ? 3 : 1, u->kind == US_UNIT_CONV3 ? 3 : 1);
-    add_vector(net, number, u->bias, prefix, "bias", u->bias_fixed, 1);
     if (u->norm == UNETSTAR_NORM_NONE)
         return;
-    snprintf(prefix, sizeof prefix, "%s.%d", u->name, u->index + 1);
     add_vector(net, number, u->gamma, prefix, "weight", 0, 1);
     add_vector(net, number, u->beta, prefix, "bias", 0, 1);
     if (u->norm != UNETSTAR_NORM_BATCH)
@@ -327,6 +353,24 @@ static void name_conv(struct us_net *net, int number) {
     snprintf(full, sizeof full, "%s.num_batches_tracked", prefix);
     w = add_weight(net, US_WEIGHT_COUNTER, number, 0, full);
     w->trainable = 0;
+}
+
+static void name_conv(struct us_net *net, int number) {
+    const struct us_unit *u = &net->units[number];
+    const int side = us_unit_border(u) ? 3 : 1;
+    char prefix[48], full[80];
+    struct us_weight *w;
+    if (u->kind == US_UNIT_IDENTITY) {
+        name_norm(net, number, u->name);
+        return;
+    }
+    snprintf(prefix, sizeof prefix, "%s.%d", u->name, u->index);
+    snprintf(full, sizeof full, "%s.weight", prefix);
+    w = add_weight(net, US_WEIGHT_CONV, number, u->weights, full);
+    set_shape(w, 4, u->c_out, us_unit_depthwise(u) ? 1 : u->c_in, side, side);
+    add_vector(net, number, u->bias, prefix, "bias", u->bias_fixed, 1);
+    snprintf(prefix, sizeof prefix, "%s.%d", u->name, u->index + 1);
+    name_norm(net, number, prefix);
 }
 
 static void name_upconv(struct us_net *net, int number) {

@@ -24,7 +24,7 @@ struct us_net_options { /* the fields of unetstar_model_options, checked */
     int32_t in_channels, classes, levels, fusion, activation, norm, upsampling;
     int32_t full_resolution_head, deep_supervision, norm_groups, precision;
     float leaky_slope;
-    int32_t block, block_expansion;
+    int32_t block, block_expansion, fusion_norm, initialization;
 };
 
 enum us_input_kind {
@@ -43,7 +43,9 @@ struct us_input {
 enum us_unit_kind {
     US_UNIT_CONV3, /* 3x3, padding 1 */
     US_UNIT_CONV1, /* 1x1 */
-    US_UNIT_UPCONV /* 2x2 transposed, stride 2: four 1x1 convolutions, one for each place of the 2x2 window */
+    US_UNIT_UPCONV, /* 2x2 transposed, stride 2: four 1x1 convolutions, one for each place of the 2x2 window */
+    US_UNIT_DEPTHWISE3, /* 3x3, padding 1, every channel by itself */
+    US_UNIT_IDENTITY /* no convolution and no weights: its norm is what it is for. Folded, it has a factor a channel */
 };
 struct us_unit {
     enum us_unit_kind kind;
@@ -57,7 +59,8 @@ struct us_unit {
     int act;           /* US_ACT_* */
     int dropout;       /* 1: elements are dropped in training */
     int residual;      /* the unit whose value is added to this one's; it has no residual itself. -1: none */
-    size_t weights, weights_size; /* offsets into the parameter arena, in floats */
+    size_t weights, weights_size; /* offset into the parameter arena, floats there: [out][in][tap][16][16], and the layouts of
+                                     upconv.c and depthwise.c */
     size_t bias;                  /* in the arena, or in the buffers when batch or instance norm makes its gradient zero */
     int bias_fixed;
     size_t gamma, beta;             /* parameter arena */
@@ -76,7 +79,7 @@ struct us_head {
     char name[16];
 };
 
-#define US_MAX_UNITS 52 /* star blocks, five levels: eleven blocks of four, and five transposed convolutions */
+#define US_MAX_UNITS 66 /* star blocks, five levels: eleven blocks of five, five transposed convolutions, five norms of fusions */
 #define US_MAX_HEADS 6
 /* One named tensor as PyTorch sees it. */
 enum us_weight_kind {
@@ -120,9 +123,17 @@ int us_net_reads(const struct us_net *net, int reader, int u);
 int us_net_last_reader(const struct us_net *net, int u);
 /* Whether a unit reads a skip connection and what it is fused with; the product inside of a star block is no such fusion. */
 int us_net_fuses_skip(const struct us_net *net, int unit);
+/* Whether every channel is computed from its own alone. */
+static inline int us_unit_depthwise(const struct us_unit *u) {
+    return u->kind == US_UNIT_DEPTHWISE3 || u->kind == US_UNIT_IDENTITY;
+}
+/* Pixels around one that its output is made of: 1 of a 3x3 kernel, else 0. */
+static inline int us_unit_border(const struct us_unit *u) {
+    return u->kind == US_UNIT_CONV3 || u->kind == US_UNIT_DEPTHWISE3;
+}
 /* Numbers of a kernel: 9, or 1, or of a transposed convolution 4 of a window each. */
 static inline int us_unit_taps(const struct us_unit *u) {
-    return u->kind == US_UNIT_CONV3 ? 9 : u->kind == US_UNIT_CONV1 ? 1 : 4;
+    return us_unit_border(u) ? 9 : u->kind == US_UNIT_UPCONV ? 4 : 1;
 }
 
 /* ---- Weights (weights.c) ---- */
@@ -135,7 +146,7 @@ struct us_params {
 int us_params_create(struct us_params *out, us_context *ctx, const struct us_net *net);
 void us_params_destroy(us_context *ctx, struct us_params *params);
 void us_params_copy(struct us_params *to, const struct us_params *from, const struct us_net *net);
-/* PyTorch's defaults: convolutions uniform in +- 1 / sqrt(fan_in), norms 1 and 0. */
+/* Norms 1 and 0, convolutions uniform as `initialization` says. */
 void us_params_init(struct us_params *params, const struct us_net *net, uint64_t seed);
 /* Between PyTorch's layout and ours; `arena` may be the parameters, gradients or moments. COUNTER and buffers need params. */
 void us_weight_get(const struct us_net *net, const struct us_weight *w, const float *arena, float *data);

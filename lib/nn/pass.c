@@ -42,7 +42,8 @@ void us_pass_job(const struct us_pass *pass, const struct us_input_source *sourc
     job->out_blocks = u->out_blocks;
     job->last_channels = u->last_channels;
     job->tile = pass->tile[source->unit];
-    job->pointwise = u->kind == US_UNIT_CONV1;
+    job->pointwise = us_unit_taps(u) == 1;
+    job->depthwise = us_unit_depthwise(u);
     job->out = pass->z[source->unit];
     job->quant = pass->quant[source->unit];
     if (job->quant) {

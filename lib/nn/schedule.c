@@ -98,10 +98,10 @@ static int computable(const struct us_schedule *s, int stage) {
         return head->bilinear ? upsampled(UNETSTAR_UPSAMPLING_BILINEAR, rows, s->h[net->n_units]) : rows;
     }
     rows = input_rows(s, &net->units[stage]);
-    if (net->units[stage].kind == US_UNIT_CONV1) /* a residual is read by the parts of its block before */
-        return rows;
     if (net->units[stage].kind == US_UNIT_UPCONV)
         return 2 * rows;
+    if (!us_unit_border(&net->units[stage])) /* a residual is read by the parts of its block before */
+        return rows;
     return rows >= s->h[stage] ? s->h[stage] : US_MAX(0, rows - 1);
 }
 
@@ -137,7 +137,7 @@ static int first_row_read(const struct us_schedule *s, int reader, int unit) {
     if (u->residual == unit && unit >= 0)
         return y;
     in = &u->in;
-    row = u->kind == US_UNIT_UPCONV ? y / 2 : u->kind == US_UNIT_CONV1 ? y : US_MAX(0, y - 1);
+    row = u->kind == US_UNIT_UPCONV ? y / 2 : US_MAX(0, y - us_unit_border(u));
     if (in->kind == US_IN_IMAGE)
         return unit < 0 ? row : INT32_MAX;
     if (in->kind == US_IN_FUSE && in->skip == unit)
@@ -178,10 +178,10 @@ void us_schedule_rings(struct us_rings *rings, const struct us_net *net, const i
     int i;
     memset(rings, 0, sizeof *rings);
     us_schedule_begin(&s, net, tile, 1, tall(net), width);
+    /* Before rows are added, the first unit lacks one for its turn, at most; it also wants its border below. */
+    rings->image = feed + s.step[0] - 1 + 2 * us_unit_border(&net->units[0]);
     while (s.fed < s.image_h) {
-        const int before = us_schedule_lowest(&s, -1);
         s.fed = US_MIN(s.fed + feed, s.image_h);
-        rings->image = US_MAX(rings->image, s.fed - before);
         while (us_schedule_next(&s, &turn)) {
             /* What a turn writes must leave alone what is still to be read. */
             const int lowest = turn.stage == s.stages - 1 ? turn.y0 : us_schedule_lowest(&s, turn.stage);

@@ -39,6 +39,11 @@ struct us_training {
     int state; /* 0: nothing, 1: forward done, 2: loss done, 3: backward done, the maps are overwritten */
 };
 
+/* A unit's weights; NULL: it has none. */
+static inline const float *us_unit_weights(const struct us_params *params, const struct us_unit *u) {
+    return u->weights_size ? params->arena + u->weights : NULL;
+}
+
 /* The transformed weights of a unit for this pass (flip: for backward-data), or NULL where none are stored. */
 int us_training_transform(us_training *t, int unit, const float *weights, int flip, const float **transformed);
 

@@ -43,11 +43,14 @@ static int input_lane(const struct us_net *net, const struct us_unit *u, int c) 
     return c;
 }
 
-/* Where element (out, in, tap) of a convolution is; conv: [out][in][tap][ci][co], upconv: [tap][out][in][ci][co]. */
+/* Where element (out, in, tap) of a convolution is; conv: [out][in][tap][ci][co], upconv: [tap][out][in][ci][co], depthwise:
+ * [out][tap][co]. */
 static size_t conv_place(const struct us_net *net, const struct us_unit *u, int co, int ci, int tap) {
     const int lane = input_lane(net, u, ci);
     const size_t o = (size_t)(co / US_LANES), b = (size_t)(lane / US_LANES), blocks = (size_t)u->in_blocks;
     const size_t at = (size_t)(lane % US_LANES) * US_LANES + (size_t)(co % US_LANES);
+    if (us_unit_depthwise(u))
+        return (o * (size_t)us_unit_taps(u) + (size_t)tap) * US_LANES + (size_t)(co % US_LANES);
     if (u->kind == US_UNIT_UPCONV)
         return (((size_t)tap * (size_t)u->out_blocks + o) * blocks + b) * TAP + at;
     return ((o * blocks + b) * (size_t)us_unit_taps(u) + (size_t)tap) * TAP + at;
@@ -183,7 +186,7 @@ void us_params_init(struct us_params *params, const struct us_net *net, uint64_t
             continue; /* only the vector after a convolution's weights is its bias */
         draw.arena = w->in_buffers ? params->buffers : params->arena;
         draw.rng = us_rng_stream(seed, US_RNG_INIT, 0, (uint64_t)i);
-        draw.bound = bound;
+        draw.bound = w->ndim == 4 && net->options.initialization == UNETSTAR_INIT_HE ? bound * sqrt(6.0) : bound;
         each_element(net, w, draw_element, &draw);
     }
 }
@@ -198,10 +201,10 @@ static void fold_batch_norm(const struct us_net *net, const struct us_unit *u, c
         double a = (double)p->arena[u->gamma + (size_t)co] / sqrt((double)p->buffers[u->running_var + (size_t)co] + 1e-5);
         if (fabs(a) < 1.1754943508222875e-38)
             a = 0;
-        for (ci = 0; ci < u->c_in; ci++)
+        for (ci = 0; ci < (us_unit_depthwise(u) ? 1 : u->c_in); ci++)
             for (tap = 0; tap < us_unit_taps(u); tap++) {
                 const size_t at = conv_place(net, u, co, ci, tap);
-                weights[at] = (float)((double)p->arena[u->weights + at] * a);
+                weights[at] = (float)((double)weights[at] * a);
             }
         bias[co] = (float)(((double)p->buffers[u->bias + (size_t)co] - (double)p->buffers[u->running_mean + (size_t)co]) * a +
                            (double)p->arena[u->beta + (size_t)co]);
@@ -216,7 +219,8 @@ static size_t packed_floats(const us_context *ctx, const struct us_net *net, int
     const size_t floats = calibration && calibration->input[unit].scale > 0
                               ? us_quant_weights_floats(ctx, u->in_blocks, u->out_blocks)
                           : tile ? us_wino_weights_floats(ctx, tile, u->in_blocks, u->out_blocks)
-                                 : u->weights_size;
+                          : u->weights_size ? u->weights_size
+                                            : (size_t)u->out_blocks * US_LANES; /* identity: its factors */
     return (floats + US_LANES - 1) / US_LANES * US_LANES;
 }
 
@@ -228,6 +232,8 @@ static int pack_unit(struct us_folded *f, const struct us_net *net, const struct
     float *weights = tile ? plain : packed;
     struct us_conv_job job;
     memcpy(weights, params->arena + u->weights, u->weights_size * sizeof *weights);
+    if (!u->weights_size)
+        fill(weights, u->c_out, 1);
     if (u->norm == UNETSTAR_NORM_BATCH)
         fold_batch_norm(net, u, params, weights, bias);
     else

@@ -199,6 +199,41 @@ static void test_check_finds_degree(void **state) {
         }
 }
 
+/* A norm after a fusion, and a depthwise lead, are affine: they change no degree. The norm's own layer reads the fusion. */
+static void test_norm_of_fusion(void **state) {
+    unetstar_model_options o;
+    unetstar_model *model;
+    unetstar_degree_check c;
+    unetstar_degree d;
+    unetstar_features read, made;
+    (void)state;
+    OK(unetstar_model_options_init(&o, sizeof o));
+    o.narrow = 0.125;
+    o.in_channels = CHANNELS;
+    o.levels = 2;
+    o.fusion_norm = 1;
+    o.block = UNETSTAR_BLOCK_STAR_DEPTHWISE;
+    o.block_expansion = 1;
+    OK(unetstar_model_create(&model, context, &o));
+    enlarge(model, 2);
+    d.struct_size = sizeof d;
+    OK(unetstar_model_degree(model, &d));
+    assert_int_equal(d.degree, 2 * (8 + 4)); /* 2 and 4 in the encoder, 8, then fused and doubled */
+    assert_int_equal(d.fusion_degree[0], 12);
+    c = checked(model, 0.9, 30, 1);
+    print_message("  degree %d of %d\n", (int)c.degree, (int)d.degree);
+    assert_true(c.degree > 12 && c.degree <= d.degree); /* the highest powers are small */
+    assert_true(c.residual[d.degree] < 1e-13);
+    read.struct_size = made.struct_size = sizeof read;
+    OK(unetstar_model_features(model, SIDE, SIDE, x, "decoder.0.norm", UNETSTAR_AT_INPUT, NULL, &read));
+    OK(unetstar_model_features(model, SIDE, SIDE, x, "decoder.0.norm", UNETSTAR_AT_OUTPUT, NULL, &made));
+    near(made.mean * sqrt(1 + 1e-5), read.mean, 1e-6 * fabs(read.mean)); /* running mean 0, variance 1 */
+    near(made.variance * (1 + 1e-5), read.variance, 1e-6 * read.variance);
+    FAILS_NAMING(UNETSTAR_EINVAL, "fusion",
+                 unetstar_model_features(model, SIDE, SIDE, x, "decoder.1.project.0", UNETSTAR_AT_SKIP, NULL, &read));
+    unetstar_model_destroy(model);
+}
+
 /* With free maxima a network of sums is no polynomial where windows change, and is one on a ray too short for that. */
 static void test_check_free_maxima(void **state) {
     unetstar_model *model = make(UNETSTAR_FUSION_SUM, NONE, BATCH, 4, 0, UNETSTAR_UPSAMPLING_NEAREST);
@@ -423,7 +458,7 @@ static int stop(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_degrees_of_star_blocks),
+        cmocka_unit_test(test_degrees_of_star_blocks), cmocka_unit_test(test_norm_of_fusion),
         cmocka_unit_test(test_degrees),  cmocka_unit_test(test_image),      cmocka_unit_test(test_fusions),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_one_result),
         cmocka_unit_test(test_check_finds_degree), cmocka_unit_test(test_check_free_maxima),

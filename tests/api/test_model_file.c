@@ -119,7 +119,9 @@ static void test_round_trips(void **state) {
         o.leaky_slope = 0.1f;
         o.norm_groups = 1 + k % 5;
         o.precision = k & 1;
-        o.block = k % 5 == 4;
+        o.block = k % 5 == 4 ? 1 + k / 5 % 2 : 0;
+        o.fusion_norm = o.fusion != UNETSTAR_FUSION_CONCAT && o.norm != UNETSTAR_NORM_NONE && k % 3 < 2;
+        o.initialization = k / 2 & 1;
         o.block_expansion = 1 + k % 4;
         snprintf(path, sizeof path, "%s", path_of("trip"));
         snprintf(again, sizeof again, "%s", path_of("again"));

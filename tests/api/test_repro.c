@@ -66,13 +66,24 @@ static void recipe_star_blocks(struct recipe *r) {
     r->trainer.steps_per_epoch = 3;
 }
 
+static void recipe_depthwise(struct recipe *r) {
+    recipe_ci(r);
+    r->model.block = UNETSTAR_BLOCK_STAR_DEPTHWISE;
+    r->model.fusion_norm = 1;
+    r->model.initialization = UNETSTAR_INIT_HE;
+    r->model.narrow = 0.15;
+    r->model.levels = 2;
+    r->trainer.steps_per_epoch = 2;
+}
+
 static const struct {
     const char *name;
     void (*make)(struct recipe *);
 } recipes[] = {{"star, batch norm, relu, adam, fast", recipe_star},
                {"concat, group norm, silu, transposed, deep, sgd, exact", recipe_concat},
                {"sum, instance norm, gelu, bilinear, 3 classes, adamw, odd sizes", recipe_sum},
-               {"star blocks, relu6, dropout", recipe_star_blocks}};
+               {"star blocks, relu6, dropout", recipe_star_blocks},
+               {"depthwise star blocks, norm after fusion, He's weights", recipe_depthwise}};
 
 /* A caller's sense of what a training is: from nothing to the blob. */
 static void train(struct blob *blob, unetstar_context *context, const struct recipe *r) {

@@ -114,7 +114,8 @@ static void recipe_resume(struct recipe *r, int variant) {
         r->model.deep_supervision = 1;
     }
     if (variant == 3) {
-        r->model.block = UNETSTAR_BLOCK_STAR;
+        r->model.block = UNETSTAR_BLOCK_STAR_DEPTHWISE;
+        r->model.fusion_norm = 1;
         r->model.dropout = 0.1;
     }
 }

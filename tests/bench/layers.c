@@ -55,7 +55,8 @@ static struct layer_shape shape_of(const struct layers *layers, int unit) {
     struct layer_shape shape;
     shape.w = layers->options->size[0] >> u->shift;
     shape.h = layers->options->size[1] >> u->shift;
-    shape.flops = 2.0 * (u->kind == US_UNIT_CONV3 ? 9 : 1) * u->c_in * u->c_out * (double)(shape.w * shape.h) *
+    shape.flops = 2.0 * (us_unit_border(u) ? 9 : 1) * (us_unit_depthwise(u) ? 1 : u->c_in) * u->c_out *
+                  (double)(shape.w * shape.h) *
                   layers->options->batch;
     snprintf(shape.name, sizeof shape.name, "%s.%d", u->name, u->index);
     return shape;

@@ -8,7 +8,8 @@
 static const struct choice fusions[] = {
     {"sum", UNETSTAR_FUSION_SUM}, {"star", UNETSTAR_FUSION_STAR}, {"concat", UNETSTAR_FUSION_CONCAT}, {NULL, 0}};
 static const struct choice blocks[] = {
-    {"double-conv", UNETSTAR_BLOCK_DOUBLE_CONV}, {"star", UNETSTAR_BLOCK_STAR}, {NULL, 0}};
+    {"double-conv", UNETSTAR_BLOCK_DOUBLE_CONV}, {"star", UNETSTAR_BLOCK_STAR},
+    {"star-depthwise", UNETSTAR_BLOCK_STAR_DEPTHWISE}, {NULL, 0}};
 static const struct choice activations[] = {{"none", UNETSTAR_ACTIVATION_NONE},
                                             {"relu", UNETSTAR_ACTIVATION_RELU},
                                             {"leaky-relu", UNETSTAR_ACTIVATION_LEAKY_RELU},

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 NETWORKS = [('star', 'none', 'double-conv'), ('concat', 'relu', 'double-conv')]
-STAR_BLOCKS = ('star', 'relu', 'star'), 'fast'
+STAR_BLOCKS = ('star', 'relu', 'star-depthwise'), 'fast'
 PRECISIONS = ['fast', 'exact']
 ALL_LEVELS = ['reference', 'reference+fma', 'avx2', 'avx512', 'neon']
 SMALL = {'narrow': 0.25, 'batch': 2, 'size': 48}

@@ -17,7 +17,7 @@ enum { PICTURES = 2, SEGMENTED_HEIGHT = 61, SEGMENTED_WIDTH = 83 };
 static const char *const levels[] = {"best", "reference", "reference+fma", "avx2", "avx512", "neon"};
 static const char *const precisions[] = {"fast", "exact"};
 static const char *const fusions[] = {"sum", "star", "concat"};
-static const char *const blocks[] = {"double-conv", "star"};
+static const char *const blocks[] = {"double-conv", "star", "star-depthwise"};
 static const char *const activations[] = {"none", "relu", "leaky-relu", "relu6", "silu", "gelu"};
 
 struct settings {

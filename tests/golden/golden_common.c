@@ -97,8 +97,8 @@ void golden_model_options(const golden_tensor *text, unetstar_model_options *o) 
     static const char *const activations[] = {"none", "relu", "leaky_relu", "relu6", "silu", "gelu"};
     static const char *const norms[] = {"batch", "instance", "group", "none"};
     static const char *const upsamplings[] = {"nearest", "bilinear", "transposed"};
-    static const char *const blocks[] = {"double_conv", "star"};
-    double expansion;
+    static const char *const blocks[] = {"double_conv", "star", "star_depthwise"};
+    double expansion, fusion_norm;
 
     OK(unetstar_model_options_init(o, sizeof *o));
     o->narrow = golden_value(text, "narrow");
@@ -114,9 +114,11 @@ void golden_model_options(const golden_tensor *text, unetstar_model_options *o) 
     o->activation = option_word(text, "activation", activations, 6);
     o->norm = option_word(text, "norm", norms, 4);
     o->upsampling = option_word(text, "upsampling", upsamplings, 3);
-    if (golden_number(text, "block_expansion", &expansion)) /* a file from before there were blocks */
+    if (golden_number(text, "fusion_norm", &fusion_norm) == 0) /* files say only what is not the default */
+        o->fusion_norm = (int32_t)fusion_norm;
+    if (golden_number(text, "block_expansion", &expansion))
         return;
-    o->block = option_word(text, "block", blocks, 2);
+    o->block = option_word(text, "block", blocks, 3);
     o->block_expansion = (int32_t)expansion;
 }
 

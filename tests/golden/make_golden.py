@@ -84,6 +84,16 @@ def cases():
                                        full_resolution_head=1, deep_supervision=1)
     c["block_star_group"] = dict(SMALL, block="star", block_expansion=1, fusion="sum", norm="group", activation="relu6",
                                  upsampling="transposed", levels=2)
+    c["depthwise"] = dict(SMALL, block="star_depthwise", in_channels=3, lr=0.02)
+    c["depthwise_relu_concat"] = dict(SMALL, block="star_depthwise", block_expansion=1, fusion="concat",
+                                            activation="relu", norm="instance", full_resolution_head=1)
+    c["depthwise_group"] = dict(SMALL, block="star_depthwise", block_expansion=2, fusion="sum", norm="group",
+                                     activation="leaky_relu", upsampling="bilinear", levels=2)
+    c["fusion_norm_star"] = dict(SMALL, fusion_norm=1)
+    c["fusion_norm_sum_group"] = dict(SMALL, fusion_norm=1, fusion="sum", norm="group", activation="relu",
+                                     full_resolution_head=1, deep_supervision=1)
+    c["fusion_norm_transposed"] = dict(SMALL, fusion_norm=1, norm="instance", activation="gelu", upsampling="transposed")
+    c["fusion_norm_blocks"] = dict(SMALL, fusion_norm=1, block="star_depthwise", block_expansion=1, lr=0.02)
     return c
 
 
@@ -94,7 +104,7 @@ RUN_DEFAULTS = dict(n=2, h=24, w=20, masked=0, steps=5, optimizer="sgd", lr=0.05
 
 def number(name):
     """Of a case, for its seeds. Those that came later come last."""
-    return sorted(cases(), key=lambda n: (n.startswith("block_"), n)).index(name)
+    return sorted(cases(), key=lambda n: (n.startswith(("depthwise", "fusion_norm")), n.startswith("block_"), n)).index(name)
 
 
 def split(case):
@@ -318,8 +328,9 @@ def compare(exact, single):
 
 
 def written_options(net):
-    """Those of blocks only where there is something to say."""
-    return {k: v for k, v in net.o.items() if not k.startswith("block") or net.o["block"] != "double_conv"}
+    """Those of blocks and of fusion norms only where there is something to say."""
+    return {k: v for k, v in net.o.items()
+            if (not k.startswith("block") or net.o["block"] != "double_conv") and (k != "fusion_norm" or v)}
 
 
 def make_case(name, case):
@@ -359,6 +370,8 @@ INTEROP = {
     "concat_relu": (dict(fusion="concat", activation="relu"), "state_dict.", True, True),
     "star_noprefix": (dict(fusion="star", classes=1), "", False, True),
     "sum_star_blocks": (dict(fusion="sum", block="star", block_expansion=2), "module.", True, True),
+    "with_depthwise_norm": (dict(fusion="sum", block="star_depthwise", block_expansion=2, fusion_norm=1), "module.", True,
+                            True),
 }
 
 

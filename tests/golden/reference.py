@@ -5,7 +5,8 @@ import torch.nn.functional as F
 
 DEFAULTS = dict(in_channels=1, classes=2, levels=4, fusion="star", activation="none", norm="batch",
                 upsampling="nearest", full_resolution_head=0, deep_supervision=0, norm_groups=8, narrow=0.5,
-                channel_multiplier=1.0, leaky_slope=0.01, block="double_conv", block_expansion=3)
+                channel_multiplier=1.0, leaky_slope=0.01, block="double_conv", block_expansion=3,
+                fusion_norm=0)
 
 
 def widths(o):
@@ -43,13 +44,18 @@ class Block(nn.Module):
 
     def __init__(self, o, cin, cout):
         super().__init__()
-        self.star = o["block"] == "star"
+        self.star = o["block"] != "double_conv"
         if not self.star:
             self.conv = double_conv(o, cin, cout)
             return
         wide = o["block_expansion"] * cout
         norm = [] if o["norm"] == "none" else [norm_layer(o, cout)]
-        self.lead = nn.Sequential(nn.Conv2d(cin, cout, 3, 1, 1, bias=True), *norm)
+        self.project = None
+        if o["block"] == "star_depthwise":
+            self.project = nn.Sequential(nn.Conv2d(cin, cout, 1, bias=True))
+            self.lead = nn.Sequential(nn.Conv2d(cout, cout, 3, 1, 1, bias=True, groups=cout), *norm)
+        else:
+            self.lead = nn.Sequential(nn.Conv2d(cin, cout, 3, 1, 1, bias=True), *norm)
         act = [] if o["activation"] == "none" else [activation_layer(o)]
         self.f1 = nn.Sequential(nn.Conv2d(cout, wide, 1, bias=True), *act)
         self.f2 = nn.Sequential(nn.Conv2d(cout, wide, 1, bias=True))
@@ -59,7 +65,7 @@ class Block(nn.Module):
     def block(self, x):
         if not self.star:
             return self.conv(x)
-        x = self.lead(x)
+        x = self.lead(x if self.project is None else self.project(x))
         return x + self.g(self.f1(x) * self.f2(x))
 
 
@@ -76,7 +82,7 @@ class Encoder(Block):
 class Decoder(Block):
     """up: None for the block at full resolution, which is followed by the head."""
 
-    def __init__(self, o, cin, cout, up=True):
+    def __init__(self, o, cin, cout, up=True, fused=True):
         super().__init__(o, cin, cout)
         if not up:
             self.up = None
@@ -86,6 +92,8 @@ class Decoder(Block):
             self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         else:
             self.up = nn.ConvTranspose2d(cout, cout, 2, 2)
+        if o["fusion_norm"] and fused:
+            self.norm = norm_layer(o, cout)
 
     def forward(self, x):
         features = self.block(x)
@@ -107,9 +115,10 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList([Encoder(o, a, b) for a, b in zip([o["in_channels"]] + c[:-1], c)])
         outs = [c[-1]] + c[-2::-1]
         ins = [c[-1]] + [c[i] * wide for i in range(n - 1, 0, -1)]
-        blocks = [Decoder(o, a, b) for a, b in zip(ins, outs)]
+        fused = [i < n - 1 or o["full_resolution_head"] for i in range(n)]
+        blocks = [Decoder(o, a, b, fused=f) for a, b, f in zip(ins, outs, fused)]
         if o["full_resolution_head"]:
-            blocks.append(Decoder(o, c[0] * wide, c[0], up=False))
+            blocks.append(Decoder(o, c[0] * wide, c[0], up=False, fused=False))
             outs.append(c[0])
         self.decoder = nn.ModuleList(blocks)
         self.out = nn.Conv2d(c[0], o["classes"], 1)
@@ -134,6 +143,8 @@ class UNet(nn.Module):
             skip = skips.pop() if skips else None
             if block.up is not None and (skips or self.o["full_resolution_head"]):
                 x = fuse(self.o, x, skip)
+                if self.o["fusion_norm"]:
+                    x = block.norm(x)
         return self.out(x)[:, :, :h, :w], extra
 
     def fixed_biases(self):

@@ -83,6 +83,13 @@ static const char *const cases[] = {
     "block_star",
     "block_star_relu_concat",
     "block_star_group",
+    "depthwise",
+    "depthwise_relu_concat",
+    "depthwise_group",
+    "fusion_norm_star",
+    "fusion_norm_sum_group",
+    "fusion_norm_transposed",
+    "fusion_norm_blocks",
 };
 enum { N_CASES = sizeof cases / sizeof *cases, MAX_TENSORS = 512 };
 

@@ -23,6 +23,7 @@ static const struct interop_case {
     {"star_relu", 0},
     {"star_noprefix", 0},
     {"sum_star_blocks", 1},
+    {"with_depthwise_norm", 1},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
@@ -55,6 +56,7 @@ static void check_options(const unetstar_model *model, const unetstar_model_opti
     assert_int_equal(got.norm, want->norm);
     assert_int_equal(got.block, want->block);
     assert_int_equal(got.block_expansion, want->block_expansion);
+    assert_int_equal(got.fusion_norm, want->fusion_norm);
     assert_int_equal(got.full_resolution_head, 0);
     assert_int_equal(got.deep_supervision, 0);
     assert_int_equal(got.activation, want->activation); /* a gap in the numbering is an activation */

@@ -11,7 +11,7 @@
  */
 #include "grad.h"
 
-#define MAX_TENSORS 160
+#define MAX_TENSORS 240
 #define BATCH 2
 #define MAX_SIDE 64
 #define MAX_PIXELS (BATCH * MAX_SIDE * MAX_SIDE)
@@ -104,7 +104,10 @@ static void fill_model_options(const struct net *n, unetstar_model_options *m) {
     m->norm_groups = 2;
     m->precision = n->number % 5 < 2 ? UNETSTAR_PRECISION_EXACT : UNETSTAR_PRECISION_FAST;
     m->leaky_slope = 0.1f;
-    m->block = n->star;
+    m->block = !n->star ? UNETSTAR_BLOCK_DOUBLE_CONV
+               : n->number % 2 ? UNETSTAR_BLOCK_STAR
+                               : UNETSTAR_BLOCK_STAR_DEPTHWISE;
+    m->fusion_norm = n->o.fusion != UNETSTAR_FUSION_CONCAT && n->o.norm != UNETSTAR_NORM_NONE && n->number / 3 % 3 == 1;
     m->block_expansion = 1 + n->number % 4;
 }
 

@@ -72,6 +72,32 @@ static void check_flip(void) {
     }
 }
 
+/* Three rows with a border for 3x3, one for 1x1. */
+static void check_depthwise(void) {
+    const size_t n = draw_pixels();
+    const int ksize = check_random() & 1 ? 3 : 1;
+    const float *const in[3] = {check_in((n + 2) * LANES), check_in((n + 2) * LANES), check_in((n + 2) * LANES)};
+    const float *single[1];
+    const float *weights = check_in((size_t)(ksize * ksize) * LANES), *bias = check_random() & 1 ? check_in(LANES) : NULL;
+
+    single[0] = check_in(n * LANES);
+    CHECK_LEVELS(k) {
+        k->depthwise(check_out(n * LANES, NULL), ksize == 3 ? in : single, n, weights, bias, ksize);
+        check_result("n %zu, ksize %d, bias %d", n, ksize, bias != NULL);
+    }
+}
+
+static void check_depthwise_bwdw(void) {
+    const size_t n = draw_pixels();
+    const float *const in[3] = {check_in((n + 2) * LANES), check_in((n + 2) * LANES), check_in((n + 2) * LANES)};
+    const float *dout = check_in(n * LANES);
+
+    CHECK_LEVELS(k) {
+        k->depthwise_bwdw(check_out(9 * LANES, NULL), in, dout, n);
+        check_result("n %zu", n);
+    }
+}
+
 static void check_pool(void) {
     const size_t n = draw_pixels();
     const float *top = check_in(2 * n * LANES), *bottom = check_in(2 * n * LANES);
@@ -317,6 +343,8 @@ const struct check_function check_row_functions[] = {
     {"affine_act", check_affine_act, 840},
     {"act_grad", check_act_grad, 840},
     {"conv_flip", check_flip, 60},
+    {"depthwise", check_depthwise, 240},
+    {"depthwise_bwdw", check_depthwise_bwdw, 120},
     {"pool", check_pool, 300},
     {"pool_grad", check_pool_grad, 300},
     {"up_nearest", check_up_nearest, 100},

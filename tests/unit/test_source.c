@@ -130,19 +130,21 @@ static void test_parts_of_rows(void **state) {
 static void test_parts_of_star_blocks(void **state) {
     int i;
     (void)state;
-    for (i = 0; i < 6; i++) {
+    for (i = 0; i < 8; i++) {
         unetstar_model_options o;
         int bad, loaded[2] = {0, 0};
         unetstar_model_options_init(&o, sizeof o);
         o.in_channels = 3;
         o.levels = 3;
         o.narrow = 0.3125;
-        o.block = UNETSTAR_BLOCK_STAR;
+        o.block = i % 2 ? UNETSTAR_BLOCK_STAR : UNETSTAR_BLOCK_STAR_DEPTHWISE;
         o.block_expansion = 1 + i % 3;
         o.fusion = i % 3;
         o.upsampling = i / 2 % 3;
         o.activation = i % 2;
         o.norm = i == 4 ? UNETSTAR_NORM_NONE : UNETSTAR_NORM_BATCH;
+        o.fusion_norm = i >= 6;
+        o.fusion = o.fusion_norm ? i - 6 : o.fusion;
         o.dropout = i == 3 ? 0.25 : 0;
         bad = compare_net(&o, loaded);
         print_message("  star blocks, kind %d: %d parts differ\n", i, bad);
@@ -209,6 +211,7 @@ static void test_smaller_batches(void **state) {
     (void)state;
     check_smaller_batches(UNETSTAR_BLOCK_DOUBLE_CONV, 1);
     check_smaller_batches(UNETSTAR_BLOCK_STAR, 3);
+    check_smaller_batches(UNETSTAR_BLOCK_STAR_DEPTHWISE, 2);
 }
 
 int main(void) {
