@@ -198,6 +198,9 @@ static int read_command(struct args *args, struct run *run, int argc, char **arg
         return problem_set(problem, "--predictions and --hessian: only one can be measured");
     if (without && isnan(settings->threshold))
         return problem_set(problem, "--threshold model needs a model; with --predictions or --hessian give a number");
+    if (without && settings->tta > 1)
+        return problem_set(problem, "--tta %d needs a model; %s has no views to average", (int)settings->tta,
+                           settings->predictions ? "--predictions" : "--hessian");
     if (settings->predictions && !is_folder(settings->predictions))
         return problem_set(problem, "--predictions %s: no such folder", settings->predictions);
     return 0;

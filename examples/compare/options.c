@@ -246,10 +246,17 @@ int plan_read(struct plan *plan, struct args *args, int argc, char **argv, struc
     plan->work_path = path_join(plan->records_path, "work");
     plan->pictures_path = path_join(plan->out, "pictures");
     take_defaults(&plan->defaults, args->program);
-    if (plan->report_only)
+    if (plan->report_only) {
+        static const char *const chosen[] = {"fusion", "activation", "fold", "seed"};
+        int i;
+        for (i = 0; i < (int)(sizeof chosen / sizeof *chosen); i++)
+            if (args_given(args, argc, argv, chosen[i]))
+                return problem_set(problem, "--report-only shows all records in %s; --%s chooses none of them",
+                                   plan->records_path, chosen[i]);
         return args->operand_count || plan->settings.data.synthetic
                    ? problem_set(problem, "--report-only needs no data: it reads the records in %s", plan->records_path)
                    : 0;
+    }
     if (!args->operand_count && !plan->settings.data.synthetic)
         return problem_set(problem, "name a folder with a data set, or try --synthetic 8 (--help shows more)");
     if (settings_finish(&plan->settings, problem) || make_cells(plan, problem))

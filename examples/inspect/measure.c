@@ -129,7 +129,8 @@ static int measure_gradients(struct inspection *found, int64_t channels, const f
                              struct problem *problem) {
     const int64_t h = found->height < found->patch ? found->height : found->patch;
     const int64_t w = found->width < found->patch ? found->width : found->patch;
-    const int64_t n = found->patches, columns = (n + 1) / 2;
+    const int whole = h == found->height && w == found->width; /* there is one such patch only */
+    const int64_t n = found->patches = whole ? 1 : found->patches, columns = (n + 1) / 2;
     float *patches = must_allocate((size_t)(n * channels * h * w), sizeof *patches);
     uint8_t *classes = must_allocate((size_t)(n * h * w), 1);
     int64_t k, y;

@@ -123,8 +123,9 @@ static void print_check(const struct inspection *found) {
 static void print_gradients(const struct inspection *found) {
     const unetstar_branch_gradients *g = &found->gradients;
     int k;
-    printf("\nGradient of the cross-entropy, %.4f, in %d patches of %d x %d pixels; %.2f%% of them above 0.999\n",
-           g->loss, (int)found->patches, found->patch_width, found->patch_height, 100 * g->saturated);
+    printf("\nGradient of the cross-entropy, %.4f, in %d patch%s of %d x %d pixels; %.2f%% of them above 0.999\n",
+           g->loss, (int)found->patches, found->patches == 1 ? "" : "es", found->patch_width, found->patch_height,
+           100 * g->saturated);
     printf("  %2s%12s%12s%12s%13s\n", "#", "fused", "main", "skip", "main / skip");
     for (k = 0; k < g->n_fusions; k++)
         printf("  %2d%12.3e%12.3e%12.3e%13.3g\n", k, g->fused[k], g->main[k], g->skip[k], g->main[k] / g->skip[k]);

@@ -438,6 +438,7 @@ checks.check("--help", code == 0 and "--report-only" in out and "--jobs" in out 
              and not any(name in out for name in ("--resume", "--calibrate", "--threshold", "--all")))
 checks.check("--version", run(COMPARE, "--version")[1].startswith("unetstar-compare "))
 refused("no data", run(COMPARE), 2, "--synthetic")
+refused("a report of all records chooses none", run(COMPARE, "--report-only", "-o", at("whole"), "--seed", 3), 2, "--seed")
 refused("no such fusion", run(COMPARE, *TINY, "--fusion", "sum,product"), 2, "product", "concat")
 refused("no such activation", run(COMPARE, *TINY, "--activation", "none,,relu"), 2, "must be out of")
 refused("twice the same", run(COMPARE, *TINY, "--fusion", "sum,sum"), 2, "twice")

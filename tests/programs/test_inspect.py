@@ -106,6 +106,10 @@ checks.check("with ReLU there is no degree", "frozen maxima: no degree" in out
              and numbers["fusions", "0", "", "degree"] in (-1, None))
 gradients = [[numbers["gradients", str(k), place, "norm"] for place in ("fused", "main", "skip")] for k in range(3)]
 checks.check("a sum hands its gradient to both", all(row[0] == row[1] == row[2] > 0 for row in gradients), gradients)
+numbers, out, _ = look("norm", model("norm", "--block", "star-depthwise", "--levels", 2, "--fusion-norm"), photo, truth,
+                       "--side", 16)
+checks.check("a norm reads the fusion", "norm" in out and numbers["gradients", "0", "main", "norm"] > 0, out[-1500:])
+checks.check("of a whole image there is one patch", "in 1 patch of 64 x 48 pixels" in out, out[-1500:])
 numbers, out, _ = look("block", model("block", "--block", "star", "--levels", 2, "--fusion", "concat"), photo,
                        "--side", 16, "--max-degree", 18, "--range", 30, "--tolerance", 1e-12)
 checks.check("star blocks: degree 16, found by numbers too", numbers["model", "", "", "degree"] == 16

@@ -360,6 +360,8 @@ checks.check("a filter without weights", code == 0 and filtered["roc_auc"] > 0.9
              and filtered["calibration_error"] is None and abs(filtered["threshold"] - 0.5) < 1e-9, error or filtered)
 code, out, error = run(EVALUATE, "--hessian", "--predictions", at("seg3"), "--synthetic", 3)
 checks.check("one thing at a time", code == 2 and "only one" in error, error)
+code, out, error = run(EVALUATE, "--hessian", "--tta", 4, "--synthetic", 3)
+checks.check("a filter has no views", code == 2 and "--tta 4" in error, error)
 
 # ---- Folders and disks that refuse ----
 
