@@ -560,7 +560,7 @@ enum { UNETSTAR_NORM_BATCH = 0, UNETSTAR_NORM_INSTANCE = 1, UNETSTAR_NORM_GROUP 
  * exact of its own setting and the model's. INT8 is for sessions of calibrated models (unetstar_model_calibrate): all 3x3
  * convolutions but the first take 8-bit inputs and compute in integers, exactly, with 16-bit weights; most maps are held in
  * bytes; docs/embedding.md has the memory, docs/performance.md the time, which need not be less. Of star blocks the 1x1
- * convolutions and all maps stay in float. */
+ * convolutions and all maps stay in float, of depthwise ones all does. */
 enum { UNETSTAR_PRECISION_FAST = 0, UNETSTAR_PRECISION_EXACT = 1, UNETSTAR_PRECISION_INT8 = 2 };
 
 /* The network: widths c_k = (int)(64 * 2^k * channel_multiplier * narrow), k = 0 .. levels - 1. Each encoder stage is a block
@@ -672,7 +672,7 @@ UNETSTAR_API UNETSTAR_CHECK int unetstar_model_calibrate(unetstar_model *model, 
 typedef struct unetstar_calibration {
     size_t struct_size;
     int32_t calibrated;   /* 1: from unetstar_model_calibrate or a file, and for these weights; 0: none */
-    int32_t convolutions; /* that can be in 8 bits: all 3x3 but the first */
+    int32_t convolutions; /* that can be in 8 bits: all full 3x3 but the first */
     int32_t in_float;     /* of these, too coarse in 8 bits: in float */
     int32_t byte_maps;    /* results of convolutions, the first included, that are held in bytes */
 } unetstar_calibration;

@@ -52,7 +52,8 @@ static unetstar_model_options some_options(int i) {
     o.norm = i % 4;
     o.levels = 2 + i % 3;
     o.full_resolution_head = i / 3 % 2;
-    o.block = i >= 12;
+    o.block = i >= 12 ? 1 + i % 2 : 0;
+    o.fusion_norm = i % 3 != UNETSTAR_FUSION_CONCAT && i % 4 != UNETSTAR_NORM_NONE && i % 5 == 4;
     return o;
 }
 
@@ -204,9 +205,10 @@ static void test_near_the_float_result_and_the_same_everywhere(void **state) {
             sum += fabs((double)want[k] - exact[k]);
         }
         worst = fmax(worst, most);
-        /* Not the float result, and near it: instance norm after a star makes single pixels of an untrained network
-         * jump. */
-        assert_true(most > 0 && sum / (W * H) < 0.01);
+        /* Not the float result, unless there is no 3x3 convolution, and near it: instance norm after a star makes single
+         * pixels of an untrained network jump. */
+        assert_true(some_options(i).block == UNETSTAR_BLOCK_STAR_DEPTHWISE ? most == 0 : most > 0);
+        assert_true(sum / (W * H) < 0.01);
     }
     print_message("  largest difference of a probability from the float one: %.3f; %d streamed runs\n", worst, plans);
     assert_true(plans > 0);
