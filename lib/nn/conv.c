@@ -26,39 +26,30 @@ static size_t row_bytes(int w, int in_blocks) {
     return (size_t)in_blocks * (size_t)(w + 2) * US_LANES * sizeof(float);
 }
 
-static int divide_up(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 /* Bands are as wide as the map unless the rows to compute are few or very long, as they are where an image is streamed. */
 static struct bands cut_bands(const struct us_conv_job *job) {
     const int workers = us_workers(job->ctx), n = job->n, h = job->y1 - job->y0;
     const int wanted = workers > 1 ? 4 * workers : 1; /* tasks, for an even share */
-    const int per_image = divide_up(wanted, n);
+    const int per_image = us_divide_up(wanted, n);
     const size_t row = row_bytes(job->w, job->in_blocks), fit = BAND_BYTES / row;
     struct bands bands;
     int rows = fit > 4 ? (int)US_MIN(fit - 2, (size_t)h) : 2;
-    rows = US_MIN(rows, US_MAX(2, divide_up(h, per_image)));
+    rows = US_MIN(rows, US_MAX(2, us_divide_up(h, per_image)));
     rows = US_MIN(rows, h);
-    bands.count = divide_up(h, rows);
-    bands.rows = divide_up(h, bands.count);
-    bands.count = divide_up(h, bands.rows);
+    bands.count = us_divide_up(h, rows);
+    bands.rows = us_divide_up(h, bands.count);
+    bands.count = us_divide_up(h, bands.rows);
     bands.pieces = (int)(((size_t)(bands.rows + 2) * row + BAND_BYTES - 1) / BAND_BYTES);
     if (workers > 1 && n * bands.count * bands.pieces < 2 * workers)
-        bands.pieces = US_MAX(bands.pieces, US_MIN(divide_up(2 * workers, n * bands.count), job->w / MIN_COLUMNS));
-    bands.columns = divide_up(job->w, bands.pieces);
-    bands.pieces = divide_up(job->w, bands.columns);
+        bands.pieces = US_MAX(bands.pieces, US_MIN(us_divide_up(2 * workers, n * bands.count), job->w / MIN_COLUMNS));
+    bands.columns = us_divide_up(job->w, bands.pieces);
+    bands.pieces = us_divide_up(job->w, bands.columns);
     bands.tasks = n * bands.count * bands.pieces;
     bands.splits = 1;
     if (workers > 1 && bands.tasks < 2 * workers)
-        bands.splits = US_MIN(job->out_blocks, divide_up(2 * workers, bands.tasks));
+        bands.splits = US_MIN(job->out_blocks, us_divide_up(2 * workers, bands.tasks));
     bands.tasks *= bands.splits;
     return bands;
-}
-
-/* Of the input around the output. */
-static int border(const struct us_conv_job *job) {
-    return job->pointwise ? 0 : 1;
 }
 
 static size_t pointer_bytes(int rows, int in_blocks, int out_blocks) {
@@ -115,6 +106,16 @@ void us_fetch_row(const struct us_conv_job *job, int n, int b, int y, int x, int
     job->row(job->source, n, b, y, x0, x1, dst + (size_t)(x0 - x) * US_LANES, tmp);
 }
 
+void us_fetch_rows(const struct us_conv_job *job, int n, int b, int y0, int rows, int x0, int columns, float *slab, float *tmp,
+                   const float **in) {
+    const int edge = us_job_border(job), pixels = columns + 2 * edge;
+    int r;
+    for (r = 0; r < rows + 2 * edge; r++, slab += (size_t)pixels * US_LANES) {
+        in[r] = slab;
+        us_fetch_row(job, n, b, y0 - edge + r, x0 - edge, pixels, slab, tmp);
+    }
+}
+
 void us_plain_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp) {
     const struct us_map *m = (const struct us_map *)source;
     (void)tmp;
@@ -137,7 +138,7 @@ static void forward_task(void *arg, int64_t index, int worker) {
     const int y0 = job->y0 + band * bands->rows, rows = US_MIN(bands->rows, job->y1 - y0);
     const int x0 = piece * bands->columns, columns = US_MIN(bands->columns, job->w - x0);
     const int o0 = job->out_blocks * split / bands->splits, o1 = job->out_blocks * (split + 1) / bands->splits;
-    const int edge = border(job), in_rows = rows + 2 * edge;
+    const int edge = us_job_border(job), in_rows = rows + 2 * edge;
     const size_t row_floats = (size_t)(columns + 2 * edge) * US_LANES;
     const size_t block_floats = (size_t)job->in_blocks * (size_t)us_job_taps(job) * TAP;
     char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
@@ -150,11 +151,8 @@ static void forward_task(void *arg, int64_t index, int worker) {
     int b, o, k, r;
     if (o0 == o1)
         return;
-    for (b = 0; b < job->in_blocks; b++)
-        for (r = 0; r < in_rows; r++, slab += row_floats) {
-            in[b * in_rows + r] = slab;
-            us_fetch_row(job, n, b, y0 - edge + r, x0 - edge, columns + 2 * edge, slab, tmp);
-        }
+    for (b = 0; b < job->in_blocks; b++, slab += (size_t)in_rows * row_floats)
+        us_fetch_rows(job, n, b, y0, rows, x0, columns, slab, tmp, in + b * in_rows);
     c.in = in;
     c.out = out;
     c.rows = rows;

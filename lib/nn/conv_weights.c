@@ -30,17 +30,6 @@ static size_t pointers_bytes(int rows) {
     return (bytes + 63) / 64 * 64;
 }
 
-/* Input rows y0 - edge .. y0 + rows + edge - 1 of one block, with their border, into slab. */
-static void fetch_rows(const struct us_conv_job *job, int n, int b, int y0, int rows, int edge, float *slab, float *tmp,
-                       const float **in) {
-    const size_t row_floats = (size_t)(job->w + 2 * edge) * US_LANES;
-    int r;
-    for (r = 0; r < rows + 2 * edge; r++, slab += row_floats) {
-        in[r] = slab;
-        us_fetch_row(job, n, b, y0 - edge + r, -edge, job->w + 2 * edge, slab, tmp);
-    }
-}
-
 static void compute(const void *user, int partial, const struct us_partial_range *range, float *dw, char *scratch) {
     const struct direct *d = (const struct direct *)user;
     const struct us_conv_job *job = d->job;
@@ -50,7 +39,7 @@ static void compute(const void *user, int partial, const struct us_partial_range
     const float **in = (const float **)(scratch + job->tmp_bytes);
     const float **dout = in + rows + 2;
     float *slab = (float *)(scratch + job->tmp_bytes + pointers_bytes(d->rows));
-    const int blocks = range->b1 - range->b0, edge = job->pointwise ? 0 : 1;
+    const int blocks = range->b1 - range->b0, edge = us_job_border(job);
     const size_t step_floats = (size_t)us_job_taps(job) * TAP;
     struct us_conv_bwdw c;
     int b, o, r, r0;
@@ -62,7 +51,7 @@ static void compute(const void *user, int partial, const struct us_partial_range
     c.ksize = 1 + 2 * edge;
     c.in_step = c.dout_step = 1;
     for (b = range->b0; b < range->b1; b++) {
-        fetch_rows(job, n, b, y0, rows, edge, slab, tmp, in);
+        us_fetch_rows(job, n, b, y0, rows, 0, job->w, slab, tmp, in);
         c.dw = dw + (size_t)(b - range->b0) * step_floats;
         c.channels = b == job->in_blocks - 1 ? job->last_channels : US_LANES;
         for (r0 = 0; r0 < rows; r0 += step) {

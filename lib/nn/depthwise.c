@@ -18,32 +18,12 @@
 /* The kernel of a unit that has none of its own. */
 static const float ones[US_LANES] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
-static int divide_up(int a, int b) {
-    return (a + b - 1) / b;
-}
-
-static int border(const struct us_conv_job *job) {
-    return job->pointwise ? 0 : 1;
-}
-
 static size_t slab_bytes(int rows, int columns) {
     return (size_t)(rows + 2) * (size_t)(columns + 2) * US_LANES * sizeof(float);
 }
 
 size_t us_depthwise_scratch(const struct us_conv_job *job) {
     return job->tmp_bytes + slab_bytes(BAND_ROWS, US_MIN(job->w, BAND_COLUMNS));
-}
-
-/* Input rows [y0, y0 + rows) of a block and those around them, columns [x0, x0 + columns) and those beside them. */
-static void fetch_rows(const struct us_conv_job *job, int n, int b, int y0, int rows, int x0, int columns,
-                       char *scratch, const float **in) {
-    const int edge = border(job);
-    float *slab = (float *)(void *)(scratch + job->tmp_bytes);
-    int r;
-    for (r = 0; r < rows + 2 * edge; r++, slab += (size_t)(columns + 2 * edge) * US_LANES) {
-        in[r] = slab;
-        us_fetch_row(job, n, b, y0 - edge + r, x0 - edge, columns + 2 * edge, slab, (float *)(void *)scratch);
-    }
 }
 
 /* ---- Forward and backward-data ---- */
@@ -63,10 +43,12 @@ static void forward_task(void *arg, int64_t index, int worker) {
               n = (int)(index / f->pieces / f->bands / job->out_blocks);
     const int columns = US_MIN(BAND_COLUMNS, job->w - x0), rows = US_MIN(BAND_ROWS, job->y1 - y0);
     const float *weights = job->weights ? job->weights + (size_t)b * (size_t)taps * US_LANES : ones;
+    char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     const float *in[BAND_ROWS + 2];
     float flipped[SUMS];
     int r, tap;
-    fetch_rows(job, n, b, y0, rows, x0, columns, job->scratch.base + (size_t)worker * job->scratch.each, in);
+    us_fetch_rows(job, n, b, y0, rows, x0, columns, (float *)(void *)(scratch + job->tmp_bytes),
+                  (float *)(void *)scratch, in);
     if (job->flip && job->weights) {
         for (tap = 0; tap < taps; tap++)
             memcpy(flipped + tap * US_LANES, weights + (taps - 1 - tap) * US_LANES, US_LANES * sizeof *weights);
@@ -80,8 +62,8 @@ static void forward_task(void *arg, int64_t index, int worker) {
 int us_depthwise_forward(const struct us_conv_job *job) {
     struct forward f;
     f.job = job;
-    f.bands = divide_up(job->y1 - job->y0, BAND_ROWS);
-    f.pieces = divide_up(job->w, BAND_COLUMNS);
+    f.bands = us_divide_up(job->y1 - job->y0, BAND_ROWS);
+    f.pieces = us_divide_up(job->w, BAND_COLUMNS);
     return us_parallel(job->ctx, NULL, forward_task, &f, (int64_t)job->n * job->out_blocks * f.bands * f.pieces);
 }
 
@@ -100,6 +82,7 @@ static void weights_task(void *arg, int64_t index, int worker) {
     const struct us_conv_job *job = (const struct us_conv_job *)arg;
     const int n = (int)(index / job->out_blocks), b = (int)(index % job->out_blocks);
     double *sums = (double *)(void *)job->partials + (size_t)index * SUMS;
+    char *scratch = job->scratch.base + (size_t)worker * job->scratch.each;
     const float *in[BAND_ROWS + 2];
     float part[SUMS];
     int y0, r, rows;
@@ -107,7 +90,8 @@ static void weights_task(void *arg, int64_t index, int worker) {
     memset(sums, 0, SUMS * sizeof *sums);
     for (y0 = 0; y0 < job->h; y0 += rows) {
         rows = US_MIN(BAND_ROWS, job->h - y0);
-        fetch_rows(job, n, b, y0, rows, 0, job->w, job->scratch.base + (size_t)worker * job->scratch.each, in);
+        us_fetch_rows(job, n, b, y0, rows, 0, job->w, (float *)(void *)(scratch + job->tmp_bytes),
+                      (float *)(void *)scratch, in);
         for (r = 0; r < rows; r++) {
             job->ctx->kern.depthwise_bwdw(part, in + r, us_map_row(&job->dout, n, b, y0 + r), (size_t)job->w);
             for (i = 0; i < SUMS; i++)

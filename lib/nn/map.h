@@ -91,6 +91,10 @@ struct us_conv_job {
 
 /* `count` pixels of row y from x on, into dst; zeros outside the map. */
 void us_fetch_row(const struct us_conv_job *job, int n, int b, int y, int x, int count, float *dst, float *tmp);
+/* The input of rows [y0, y0 + rows) and columns [x0, x0 + columns) of the output, one row after the other into slab, borders
+ * included; in: where each of them begins. */
+void us_fetch_rows(const struct us_conv_job *job, int n, int b, int y0, int rows, int x0, int columns, float *slab, float *tmp,
+                   const float **in);
 /* The row function of a plain map (source: struct us_map). */
 void us_plain_row(const void *source, int n, int b, int y, int x0, int x1, float *dst, float *tmp);
 
@@ -105,6 +109,13 @@ int us_conv_backward_weights(const struct us_conv_job *job);
 
 static inline int us_job_taps(const struct us_conv_job *job) {
     return job->pointwise ? 1 : 9;
+}
+/* Of the input around the output. */
+static inline int us_job_border(const struct us_conv_job *job) {
+    return job->pointwise ? 0 : 1;
+}
+static inline int us_divide_up(int a, int b) {
+    return (a + b - 1) / b;
 }
 
 /* Turns forward weights into those of backward-data: transposed and flipped. taps: 9 or 1. */
