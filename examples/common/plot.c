@@ -5,6 +5,8 @@
 
 #include "files.h"
 
+#define CLOSE 1.2 /* pixels */
+
 struct frame {
     double left, top, width, height; /* of the area of the lines, in pixels */
     double x_low, x_high, y_low, y_high;
@@ -108,6 +110,7 @@ static void draw_ticks(FILE *svg, const struct frame *frame, int vertical, int w
 
 static void draw_line(FILE *svg, const struct frame *frame, const struct line *line) {
     static const char *const patterns[] = {"", "5 4", "9 4", "2 3", "9 3 2 3"};
+    double pen_x = 0, pen_y = 0;
     size_t i;
     int pen_down = 0;
     if (line->dots) {
@@ -123,9 +126,14 @@ static void draw_line(FILE *svg, const struct frame *frame, const struct line *l
         fprintf(svg, " stroke-dasharray=\"%s\"", patterns[line->dashed]);
     fputs(" d=\"", svg);
     for (i = 0; i < line->count; i++) {
-        int finite = isfinite(line->x[i]) && isfinite(line->y[i]);
-        if (finite)
-            fprintf(svg, "%c%.2f %.2f", pen_down ? 'L' : 'M', to_x(frame, line->x[i]), to_y(frame, line->y[i]));
+        const int finite = isfinite(line->x[i]) && isfinite(line->y[i]);
+        const double x = to_x(frame, line->x[i]), y = to_y(frame, line->y[i]);
+        /* Points that nobody can tell from the one before are left out, but never the last. */
+        if (finite && (!pen_down || i + 1 == line->count || hypot(x - pen_x, y - pen_y) > CLOSE)) {
+            fprintf(svg, "%c%.2f %.2f", pen_down ? 'L' : 'M', x, y);
+            pen_x = x;
+            pen_y = y;
+        }
         pen_down = finite;
     }
     fputs("\"/>\n", svg);
