@@ -1,9 +1,10 @@
 #!/bin/sh
 # Sets up and runs the tests. Usage: sh tests/run.sh [--full | --release]
 #
-#   (default)   gcc and clang builds with warnings as errors, every suite at the best and at lower instruction sets, the
+#   (default)   gcc and clang builds with warnings as errors, every suite, golden files at lower instruction sets too, the
 #               address and undefined-behaviour sanitizers, the kernels and whole trainings on 64-bit Arm under qemu
-#   --full      the above, the thread sanitizer, valgrind, every case of the kernels on Arm
+#   --full      the above, the public interface at lower instruction sets, the longest programs with the sanitizers, the
+#               thread sanitizer, valgrind, every case of the kernels on Arm
 #   --release   the above, full-size trainings at every instruction set, longer fuzzing
 #
 # What is missing is installed with apt-get when run as root; otherwise the one line to run is printed.
@@ -16,7 +17,7 @@ case "${1:-}" in
 --full) level=full ;;
 --release) level=release ;;
 *)
-    sed -n '2,10s/^# \{0,1\}//p' tests/run.sh
+    sed -n '2,11s/^# \{0,1\}//p' tests/run.sh
     [ "$1" = --help ] || exit 2
     exit 0
     ;;
@@ -122,10 +123,11 @@ start=$(date +%s)
 
 if build gcc; then
     check gcc 'all suites'
+    lower='--suite golden'
     whole= # of long lists of cases every fourth
-    [ "$level" = ci ] || whole=_whole
-    check gcc 'reference with fma' --setup "reference_fma$whole" --suite golden --suite api
-    grep -q -w avx512f /proc/cpuinfo 2>/dev/null && check gcc 'avx2' --setup "avx2$whole" --suite golden --suite api
+    [ "$level" = ci ] || { lower='--suite golden --suite api' whole=_whole; }
+    check gcc 'reference with fma' --setup "reference_fma$whole" $lower
+    grep -q -w avx512f /proc/cpuinfo 2>/dev/null && check gcc 'avx2' --setup "avx2$whole" $lower
 fi
 if CC=clang build clang; then
     check clang 'kernels, units, golden files, headers' --setup part --suite kern --suite unit --suite golden --suite headers
@@ -141,17 +143,20 @@ if build minimal -Dtraining=false -Dfiles=false -Dthreads=false -Dexamples=disab
     sed -n 's/^\(stripped: .*\)/  \1/p' build/minimal/meson-logs/testlog.txt | head -n 1
 fi
 if CC=gcc configure sanitize -Disa=avx2 --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false; then
+    long=--no-suite=long
+    [ "$level" = ci ] || long=
     check_building sanitize 'address and undefined behaviour' --setup part --suite unit --suite golden --suite api --suite fuzz \
-        --suite programs --timeout-multiplier 4
+        --suite programs $long --timeout-multiplier 4
 fi
 if [ "$machine" != x86_64 ]; then
     echo
     echo "== aarch64: skipped, the cross build is for x86_64 and this machine is $machine =="
     skipped=$((skipped + 1))
 elif build aarch64 --cross-file tests/cross/aarch64.ini -Dexamples=disabled; then
-    check aarch64 'kernels under qemu' --suite kern
     peer=$PWD/build/gcc/tests/bits/training_bits # the same training must leave the same bits on both
-    [ ! -x "$peer" ] || check aarch64 'trainings against x86' --suite bits --test-args "--peer '$peer'"
+    [ ! -x "$peer" ] || export UNETSTAR_TEST_PEER="$peer"
+    check aarch64 'kernels, and trainings against x86, under qemu' --suite kern --suite bits
+    unset UNETSTAR_TEST_PEER
 fi
 
 if [ "$level" != ci ]; then

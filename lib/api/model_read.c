@@ -235,9 +235,9 @@ static int find_narrow(const struct us_st_file *file, const char *wrapper, const
 }
 
 /* Star blocks: the expansion is told from the first branch; where the activations are is not in the names. */
-static void options_of_star(const struct us_st_file *file, const char *wrapper, struct us_net_options *o) {
+static void options_of_star(const struct us_st_file *file, const char *wrapper, int depthwise, struct us_net_options *o) {
     const struct us_st_tensor *branch = named(file, wrapper, "encoder.%d.f1.0.weight", 0);
-    o->block = named(file, wrapper, depthwise_names.encoder, 0) ? UNETSTAR_BLOCK_STAR_DEPTHWISE : UNETSTAR_BLOCK_STAR;
+    o->block = depthwise ? UNETSTAR_BLOCK_STAR_DEPTHWISE : UNETSTAR_BLOCK_STAR;
     o->activation = UNETSTAR_ACTIVATION_NONE;
     if (branch && branch->ndim == 4 && branch->shape[1] > 0 && branch->shape[0] / branch->shape[1] <= 4)
         o->block_expansion = (int32_t)(branch->shape[0] / branch->shape[1]);
@@ -276,7 +276,7 @@ static int options_from_shapes(const struct us_st_file *file, const char *wrappe
                         ? UNETSTAR_ACTIVATION_NONE
                         : UNETSTAR_ACTIVATION_RELU;
     if (star)
-        options_of_star(file, wrapper, o);
+        options_of_star(file, wrapper, depthwise, o);
     o->fusion = deeper->shape[1] > named(file, wrapper, names->encoder, o->levels - 1)->shape[0]
                     ? UNETSTAR_FUSION_CONCAT
                     : UNETSTAR_FUSION_SUM;

@@ -77,7 +77,7 @@ struct us_conv_job {
 
     /* Forward and backward-data */
     const float *weights;     /* [out][in][3][3][16][16] */
-    int accumulate;           /* direct: added to what is in `out` */
+    int accumulate;           /* direct, not depthwise: added to what is in `out` */
     int flip;                 /* Winograd or depthwise backward-data: `weights` are the forward ones */
     const float *transformed; /* Winograd: by us_wino_transform_weights; NULL: `weights` are transformed on the way */
     const float *bias;        /* or NULL */

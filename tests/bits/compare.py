@@ -92,7 +92,7 @@ def plan(levels, emulated, release):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument('--peer')
+    parser.add_argument('--peer', default=os.environ.get('UNETSTAR_TEST_PEER'))
     parser.add_argument('--release', action='store_true')
     parser.add_argument('program')
     options = parser.parse_args()

@@ -155,8 +155,6 @@ static void agrees_with_floats(void **state) {
                     if ((fusion + norm + full) % 3 == 0)
                         o.block = up % 2 ? UNETSTAR_BLOCK_STAR : UNETSTAR_BLOCK_STAR_DEPTHWISE;
                     o.fusion_norm = fusion != UNETSTAR_FUSION_CONCAT && norm != UNETSTAR_NORM_NONE && (norm + up) % 2;
-                    if (o.block != UNETSTAR_BLOCK_DOUBLE_CONV && fusion == UNETSTAR_FUSION_STAR)
-                        o.fusion_norm = 0; /* of these coefficients and that degree: probabilities of 0 and 1 alone */
                     make(&m, &o);
                     assert_int_equal(us_double_forward(m.d, x, 1, US_DOUBLE_REMEMBER, logits, NULL), 0);
                     evaluate(&m, probability);
